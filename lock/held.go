@@ -1,0 +1,136 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// A Lock is a lock that [Acquire] took. It is renewed and looked at until Release,
+// also after the context of Acquire has ended, so that a cancelled run can still
+// save its state; every Lock must be released.
+type Lock struct {
+	l         Locker
+	workspace string
+	info      Info
+	opts      Options
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	keep   context.Context // ends with Release alone: a cancelled run still has to save its state
+	let    context.CancelFunc
+	kept   sync.WaitGroup // the goroutine that watches over the lock
+
+	mu       sync.Mutex
+	released bool
+}
+
+var errReleased = errors.New("the lock has been released")
+
+func hold(ctx context.Context, l Locker, workspace string, info Info, opts Options) *Lock {
+	k := &Lock{l: l, workspace: workspace, info: info, opts: opts}
+	k.ctx, k.cancel = context.WithCancelCause(ctx)
+	k.keep, k.let = context.WithCancel(context.WithoutCancel(ctx))
+	switch renewer, _ := As[Renewer](l); {
+	case info.TTL > 0:
+		k.kept.Go(func() { k.renew(renewer) })
+	case opts.check() > 0:
+		k.kept.Go(k.watch)
+	}
+	return k
+}
+
+// ID returns the lock's ID, for Condition.LockID and Unlock.
+func (k *Lock) ID() string { return k.info.ID }
+
+// Info returns the lock's record as it was stored.
+func (k *Lock) Info() Info { return k.info }
+
+// Context returns a context of the one that Acquire was given, which also ends
+// when the lock is released or lost. If it was lost, its cause matches
+// [ErrNotHeld].
+func (k *Lock) Context() context.Context { return k.ctx }
+
+// Release gives the lock back. It does so although ctx, or the context of
+// Acquire, has ended, within ReleaseTimeout. The error is a *[ReleaseError]; where
+// the lock had been lost it matches [ErrNotHeld] or holds a *[HeldError]. Calling
+// Release again after an error tries again; after a success it does nothing.
+func (k *Lock) Release(ctx context.Context) error {
+	k.cancel(errReleased)
+	k.let()
+	k.kept.Wait()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.released {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.opts.releaseTimeout())
+	defer cancel()
+	if err := k.l.Unlock(ctx, k.workspace, k.info.ID); err != nil {
+		return &ReleaseError{Workspace: k.workspace, ID: k.info.ID, Err: err}
+	}
+	k.released = true
+	return nil
+}
+
+func (k *Lock) lost(why error) {
+	k.cancel(fmt.Errorf("lock %s of workspace %q was lost: %w: %w", k.info.ID, k.workspace, ErrNotHeld, why))
+}
+
+// watch looks at a lock without TTL from time to time.
+func (k *Lock) watch() {
+	ticker := time.NewTicker(k.opts.check())
+	defer ticker.Stop()
+	for {
+		select {
+		case <-k.keep.Done():
+			return
+		case <-ticker.C:
+		}
+		holder, err := k.l.Holder(k.keep, k.workspace)
+		switch {
+		case err == nil && holder.ID != k.info.ID:
+			k.lost(&HeldError{Workspace: k.workspace, Holder: holder})
+			return
+		case errors.Is(err, ErrNotHeld):
+			k.lost(err)
+			return
+		case errors.Is(err, errors.ErrUnsupported):
+			return
+		}
+	}
+}
+
+// renew renews a lock with a TTL three times in each. When renewals have failed
+// for a whole TTL, counted from the start of the last that succeeded, somebody
+// else may hold the lock.
+func (k *Lock) renew(r Renewer) {
+	renewed, pause := time.Now(), k.info.TTL/3
+	for {
+		select {
+		case <-k.keep.Done():
+			return
+		case <-time.After(pause):
+		}
+		deadline := renewed.Add(k.info.TTL)
+		start := time.Now()
+		ctx, cancel := context.WithDeadline(k.keep, deadline)
+		_, err := r.Renew(ctx, k.workspace, k.info.ID)
+		cancel()
+		var held *HeldError
+		switch {
+		case err == nil:
+			renewed, pause = start, k.info.TTL/3
+		case errors.Is(err, ErrNotHeld), errors.As(err, &held):
+			k.lost(err)
+			return
+		case !time.Now().Before(deadline):
+			k.lost(fmt.Errorf("not renewed for %s: %w", k.info.TTL, err))
+			return
+		default:
+			pause = min(k.info.TTL/10, time.Until(deadline))
+		}
+	}
+}
