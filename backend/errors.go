@@ -19,6 +19,9 @@ var (
 	ErrInvalid = errors.New("invalid argument")
 	// ErrTooLarge: the data exceeds what the service or the configuration allows.
 	ErrTooLarge = errors.New("the state is too large")
+	// ErrNoStore: the place that should hold the state does not exist: the bucket, the
+	// container, the table. It is not ErrNotExist, which would read as "no state yet".
+	ErrNoStore = errors.New("the store does not exist")
 	// ErrCorrupt: what is stored is damaged or incomplete; the State comes with it.
 	ErrCorrupt = errors.New("the stored state is damaged")
 

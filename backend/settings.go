@@ -59,8 +59,8 @@ func (e *SettingError) Unwrap() error { return e.Err }
 //	    scheme directly (local:terraform.tfstate).
 //
 // Fields are of a string, bool, integer or float kind, a time.Duration ("15m"), a
-// []string, a map[string]string, or a struct, or a pointer to one of those,
-// nil where nothing sets it. Strings convert to numbers and booleans and back, as
+// []string, a map[string]string, or a struct of settings, or a pointer to one of
+// those, nil where nothing sets it. Embedded structs count as part of the outer one. Strings convert to numbers and booleans and back, as
 // Terraform does it. An unknown name is an error that names the nearest known one.
 // The error joins one [*SettingError] for each mistake.
 func (s Settings) Decode(config any) error {
@@ -78,6 +78,9 @@ func (s Settings) decode(into reflect.Value, prefix string) (errs []error) {
 		value := s[name]
 		if value == nil {
 			value = fallback(f)
+		}
+		if value == nil && f.Type.Kind() == reflect.Struct {
+			value = Settings{} // what is in it may have a variable or a default
 		}
 		if value == nil && required {
 			errs = append(errs, &SettingError{prefix + name, errors.New("it is required" + orEnv(f))})
