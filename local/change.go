@@ -108,6 +108,7 @@ func (b *Backend) guard(ctx context.Context, workspace string, paths files) (*os
 type image struct {
 	size  int64
 	sum   digest
+	first byte
 	marks []byte // of its blocks, cut where the next state ends
 }
 
@@ -128,7 +129,7 @@ func (c change) image(ctx context.Context, next int64) (image, error) {
 		into = io.MultiWriter(sum, m)
 	}
 	err = content{file: c.file, size: m.size}.copyTo(ctx, into)
-	return image{m.size, digest(sum.Sum(nil)), m.marks}, err
+	return image{m.size, digest(sum.Sum(nil)), m.first, m.marks}, err
 }
 
 // holds reports whether a state of this revision is to be replaced under cond.
@@ -179,7 +180,7 @@ func (c change) writeJournal(ctx context.Context, old image, data []byte, sum di
 		}
 		at("journal half written")
 	}
-	f := footer{OldSize: old.size, NewSize: int64(len(data)), Old: old.sum, New: sum}
+	f := footer{OldSize: old.size, NewSize: int64(len(data)), Old: old.sum, New: sum, OldFirst: old.first, Boot: boot()}
 	tail, err := f.tail(old.marks)
 	if err != nil {
 		return err
@@ -197,22 +198,40 @@ func (c change) writeJournal(ctx context.Context, old image, data []byte, sum di
 }
 
 func (c change) overwrite(data []byte) error {
-	for n := 0; n < len(data); n += chunk {
-		if _, err := c.file.WriteAt(data[n:min(n+chunk, len(data))], int64(n)); err != nil {
+	if err := c.mark(); err != nil {
+		return err
+	}
+	for n := 1; n < len(data); {
+		next := min(n-n%chunk+chunk, len(data))
+		if _, err := c.file.WriteAt(data[n:next], int64(n)); err != nil {
 			return err
 		}
+		n = next
 		at("state half written")
 	}
-	return c.end(int64(len(data)))
+	return c.end(int64(len(data)), data[:1])
 }
 
-// end cuts the state file to size and sees it safely on disk.
-func (c change) end(size int64) error {
+// mark says in the state file that it is being overwritten.
+func (c change) mark() error {
+	_, err := c.file.WriteAt([]byte{underWay}, 0)
+	at("state marked")
+	return err
+}
+
+// end cuts the state file to size, gives it its first byte, and sees it safely on
+// disk.
+func (c change) end(size int64, first []byte) error {
 	info, err := c.file.Stat()
 	if err == nil && info.Size() > size {
 		at("state too long")
 		err = c.file.Truncate(size)
 	}
+	if err != nil {
+		return err
+	}
+	at("state still marked")
+	_, err = c.file.WriteAt(first, 0)
 	at("state not safe")
 	return errors.Join(err, c.file.Sync())
 }
@@ -269,11 +288,34 @@ func (c change) finish(ctx context.Context, j *journal) error {
 		return err
 	}
 	at("finishing")
-	next := content{file: c.guard, size: j.NewSize}
-	if err := next.copyTo(ctx, io.NewOffsetWriter(c.file, 0)); err != nil {
+	if err := c.mark(); err != nil {
 		return err
 	}
-	return c.end(j.NewSize)
+	next := content{file: c.guard, size: j.NewSize}
+	if err := next.copyTo(ctx, &tailWriter{to: c.file}); err != nil {
+		return err
+	}
+	first := make([]byte, 1)
+	if _, err := c.guard.ReadAt(first, 0); err != nil {
+		return err
+	}
+	return c.end(j.NewSize, first)
+}
+
+// A tailWriter writes to a file all but the first byte of what it is given.
+type tailWriter struct {
+	to *os.File
+	at int64
+}
+
+func (w *tailWriter) Write(p []byte) (int, error) {
+	skip := 0
+	if w.at == 0 && len(p) > 0 {
+		skip = 1
+	}
+	n, err := w.to.WriteAt(p[skip:], w.at+int64(skip))
+	w.at += int64(skip + n)
+	return skip + n, err
 }
 
 // setAside keeps the new state of a journal where people see it. Should it be cut

@@ -7,15 +7,16 @@
 // WorkspaceDir/NAME/terraform.tfstate. An empty file is no state; a directory of
 // a workspace without one still is a workspace, and listed. Beside a state file:
 //
-//   - .terraform.tfstate.lock.info: who holds the lock (Terraform's, 0600)
-//   - .terraform.tfstate.journal: empty but during a write (ours, 0600)
-//   - terraform.tfstate.backup: what the last change replaced (0600)
+//   - .terraform.tfstate.lock.info: who holds the lock, as Terraform writes it, with
+//     the process ID added
+//   - .terraform.tfstate.journal: ours; empty but during a write
+//   - terraform.tfstate.backup: what the last change replaced; see Config.NoBackup
 //   - terraform.tfstate.interrupted-…: see below
 //
 // New files have mode 0600 and new directories 0700, for states hold secrets;
 // Terraform makes 0644 and 0755. An existing file keeps its mode and owner, a
-// symbolic link is followed. Reading and asking for the holder change nothing, and
-// work on a read-only file system.
+// symbolic link is followed. Read, Stat, List and Holder change nothing, and work on
+// a read-only file system. Where a journal is, who reads must be able to read it.
 //
 // On a file system that ignores case, two workspaces whose names differ in case
 // alone would be one; of the two only the one that has the directory is accepted,
@@ -33,14 +34,23 @@
 // no state file is ever removed, be it by Delete or by the release of a lock that
 // had made it: it is left empty.
 //
-// After a crash in between, the journal says whether each block of the state file
-// is as before or as after the write. If so, Read returns the new state, and the
-// next Lock, Write or Delete finishes the write (only from then on does Terraform
-// see it). If not, some other program has written since: its state stays, and ours
-// is kept in a file whose name ends in .interrupted- and the time of the write.
+// While a state file is being overwritten, its first byte is zero: a state that is
+// half old and half new could otherwise pass for a whole one. Terraform refuses to
+// read such a file.
+//
+// After a crash in between, the file has that mark (or, if the system itself went
+// down, any mixture), and the journal says of each block whether it is as before or
+// as after the write. Then Read returns the new state, and the next Lock, Write or
+// Delete finishes the write; only from then on does Terraform see it. If the file is
+// anything else, some other program has written since: its state stays, and ours is
+// kept in a file whose name ends in .interrupted- and the time of the write.
 //
 // The revision of a state is the SHA-256 of its bytes, so writing what is already
 // there changes nothing.
+//
+// Terraform writes in place too, without a journal. A Read waits until a write of
+// its own is over; where Terraform holds the lock and has emptied a state that was
+// there, it waits up to 5 s, or until its context ends, for the next.
 //
 // # Locks
 //

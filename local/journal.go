@@ -8,6 +8,8 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"os"
+	"sync"
 )
 
 // A journal file at rest is empty. During a write it has the new state, the marks
@@ -21,12 +23,20 @@ const blockSize = 512
 // markSize is the length of a mark.
 const markSize = 8
 
+// underWay stands in the place of a state's first byte while the rest is being
+// overwritten. Whoever else writes the file meanwhile, writes that byte too: so a
+// mixture of old and new blocks is told from a state that happens to look like one.
+// And Terraform refuses a state that begins with it, instead of reading a mixture.
+const underWay = 0
+
 type digest [sha256.Size]byte
 
 // A footer ends a journal. Its fields have a fixed size, for encoding/binary.
 type footer struct {
 	OldSize, NewSize int64
 	Old, New         digest // of the whole states
+	OldFirst         uint8  // the first byte of the old state
+	Boot             digest // names this run of the system; zero if nothing does
 	Check            digest // of the marks, and of this footer with Check left zero
 	Magic            [16]byte
 }
@@ -80,10 +90,14 @@ func appendMark(marks, block []byte) []byte {
 type marker struct {
 	cut, size int64
 	at        int64
+	first     byte // of all that is written
 	marks     []byte
 }
 
 func (m *marker) Write(p []byte) (int, error) {
+	if m.at == 0 && len(p) > 0 {
+		m.first = p[0]
+	}
 	for rest := p; len(rest) > 0; {
 		n := blockEnd(m.at, m.cut, m.size) - m.at
 		m.marks = appendMark(m.marks, rest[:n])
@@ -168,7 +182,7 @@ const (
 // judge compares the state file with what the journal says of it.
 func (j *journal) judge(file io.ReaderAt, size int64) (verdict, error) {
 	h := sha256.New()
-	ours, err := j.compare(io.TeeReader(section(file, 0, size), h), size)
+	ours, marked, err := j.compare(io.TeeReader(section(file, 0, size), h), size)
 	sum := digest(h.Sum(nil))
 	switch {
 	case err != nil:
@@ -177,43 +191,64 @@ func (j *journal) judge(file io.ReaderAt, size int64) (verdict, error) {
 		return complete, nil
 	case size == j.OldSize && sum == j.Old:
 		return untouched, nil
-	case ours:
+	case ours && (marked || j.powerLost()):
 		return torn, nil
 	}
 	return foreign, nil
 }
 
-// compare reports whether a moment of our write leaves the state file like this. It
-// reads all of it.
-func (j *journal) compare(file io.Reader, size int64) (bool, error) {
+// powerLost reports whether the system may have stopped during the write: then its
+// pieces have got to the disk in any order, underWay before the others or not.
+func (j *journal) powerLost() bool { return j.Boot == digest{} || j.Boot != boot() }
+
+// boot names this run of the system, where it has a name (Linux).
+var boot = sync.OnceValue(func() digest {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return digest{}
+	}
+	return sha256.Sum256(id)
+})
+
+// compare reports whether a moment of our write leaves the state file like this, and
+// whether it is marked by underWay. It reads all of it.
+func (j *journal) compare(file io.Reader, size int64) (ours, marked bool, err error) {
 	// A write overwrites, and then grows or cuts; it never empties the file first.
-	ours := j.cut() <= size && size <= max(j.OldSize, j.NewSize)
+	ours = j.cut() <= size && size <= max(j.OldSize, j.NewSize)
 	state, marks := j.state(), j.marks()
 	var is, next [blockSize]byte
-	var mark, was [markSize]byte
+	var sum, was [markSize]byte
 	for start, end := int64(0), int64(0); start < size; start = end {
 		end = blockEnd(start, j.cut(), size)
 		block := is[:end-start]
 		if _, err := io.ReadFull(file, block); err != nil {
-			return false, err
+			return false, false, err
 		}
 		n, err := readUpTo(state, next[:len(block)])
 		if err != nil {
-			return false, err
+			return false, false, err
+		}
+		mark := start == 0 && block[0] == underWay
+		marked = marked || mark
+		if mark {
+			block[0] = next[0]
 		}
 		known := bytes.Equal(block, next[:n])
+		if mark {
+			block[0] = j.OldFirst
+		}
 		if start >= j.OldSize {
 			known = known || allZero(block) // not written yet, where the file has grown
 		} else {
 			if _, err := io.ReadFull(marks, was[:]); err != nil {
-				return false, err
+				return false, false, err
 			}
-			same := bytes.Equal(appendMark(mark[:0], block), was[:])
+			same := bytes.Equal(appendMark(sum[:0], block), was[:])
 			known = known || same && end == blockEnd(start, j.cut(), j.OldSize)
 		}
 		ours = ours && known
 	}
-	return ours, nil
+	return ours, marked, nil
 }
 
 // readUpTo fills buf, or as much of it as there is to read.

@@ -13,7 +13,7 @@ import (
 func journalFor(old, next []byte) []byte {
 	m := &marker{cut: int64(min(len(old), len(next))), size: int64(len(old))}
 	m.Write(old)
-	f := footer{OldSize: int64(len(old)), NewSize: int64(len(next)), Old: sha256.Sum256(old), New: sha256.Sum256(next)}
+	f := footer{OldSize: int64(len(old)), NewSize: int64(len(next)), Old: sha256.Sum256(old), New: sha256.Sum256(next), OldFirst: m.first}
 	tail, err := f.tail(m.marks)
 	if err != nil {
 		panic(err) // it hashes memory
@@ -65,10 +65,12 @@ func ours(state, old, next []byte) bool {
 	}
 	for start, end := 0, 0; start < len(state); start = end {
 		end = int(blockEnd(int64(start), int64(cut), int64(len(state))))
-		block := state[start:end]
-		wasOld := end <= len(old) && bytes.Equal(block, old[start:end]) &&
-			int64(end) == blockEnd(int64(start), int64(cut), int64(len(old)))
-		isNew := end <= len(next) && bytes.Equal(block, next[start:end])
+		block, was, is := state[start:end], old[min(start, len(old)):min(end, len(old))], next[min(start, len(next)):min(end, len(next))]
+		if start == 0 && block[0] == underWay { // then that byte tells nothing
+			block, was, is = block[1:], was[min(1, len(was)):], is[min(1, len(is)):]
+		}
+		wasOld := end <= len(old) && bytes.Equal(block, was) && int64(end) == blockEnd(int64(start), int64(cut), int64(len(old)))
+		isNew := end <= len(next) && bytes.Equal(block, is)
 		if !wasOld && !isNew && (start < len(old) || !allZero(block)) {
 			return false
 		}

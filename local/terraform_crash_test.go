@@ -39,9 +39,11 @@ func TestTerraformAfterCrash(t *testing.T) {
 		aside    bool   // our state is set aside
 	}{
 		{"before the state was touched", "journal safe", short, long, 0, short, true},
-		{"when half was written", "journal safe", short, long, 2, "", false},
-		{"when half was written, shorter", "journal safe", long, short, 2, "", false},
+		{"when it was marked", "state marked", short, long, 0, "", false},
+		{"when half was written", "state marked", short, long, 2, "", false},
+		{"when half was written, shorter", "state marked", long, short, 2, "", false},
 		{"before the end was cut off", "state too long", long, short, 0, "", false},
+		{"before its mark was taken off", "state still marked", short, long, 0, "", false},
 		{"before the state was safe on disk", "state not safe", short, long, 0, long, true},
 		{"before the journal was emptied", "state written", short, long, 0, long, true},
 		{"when all was done", "journal emptied", short, long, 0, long, false},
@@ -118,7 +120,7 @@ func (p place) tear(t *testing.T, blocks int) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := f.Write(journal[:512*blocks]); err != nil {
+	if _, err := f.WriteAt(journal[1:max(1, 512*blocks)], 1); err != nil { // the mark stays
 		t.Fatal(err)
 	}
 }
