@@ -1,5 +1,6 @@
-# The targets of statelatch. `make` alone lists them. `make test` needs Go 1.26, a C compiler
-# and, for the tests beside the real program, terraform; everything else is fetched as Go modules.
+# The targets of statelatch. `make` alone lists them. `make test` needs Go 1.26, a C compiler,
+# Node.js with npm and, for the tests beside the real program, terraform; `make prerequisites`
+# says what is missing. Everything else is fetched as Go modules and npm packages.
 
 FUZZTIME    ?= 10s
 TESTTIMEOUT ?= 15m

@@ -38,6 +38,8 @@ func (r *relocked) As(target any) (ok bool) {
 		*t, ok = lock.As[lock.Renewer](r.Locker)
 	case *lock.Waiter:
 		*t, ok = lock.As[lock.Waiter](r.Locker)
+	case *lock.Watcher:
+		*t, ok = lock.As[lock.Watcher](r.Locker)
 	case *lock.Leaser:
 		*t, ok = lock.As[lock.Leaser](r.Locker)
 	}

@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// A Lock is a lock that [Acquire] took. It is renewed and looked at until Release,
-// also after the context of Acquire has ended, so that a cancelled run can still
-// save its state; every Lock must be released.
+// A Lock is a lock that [Acquire] took. It is renewed and looked at, and its Locker
+// asked to tell of its loss ([Watcher]), until Release, also after the context of
+// Acquire has ended, so that a cancelled run can still save its state; every Lock
+// must be released.
 type Lock struct {
 	l         Locker
 	workspace string
@@ -21,7 +22,7 @@ type Lock struct {
 	cancel context.CancelCauseFunc
 	keep   context.Context // ends with Release alone: a cancelled run still has to save its state
 	let    context.CancelFunc
-	kept   sync.WaitGroup // the goroutine that watches over the lock
+	kept   sync.WaitGroup // the goroutines that watch over the lock
 
 	mu       sync.Mutex
 	released bool
@@ -38,6 +39,11 @@ func hold(ctx context.Context, l Locker, workspace string, info Info, opts Optio
 		k.kept.Go(func() { k.renew(renewer) })
 	case opts.check() > 0:
 		k.kept.Go(k.watch)
+	default:
+		return k
+	}
+	if watcher, ok := As[Watcher](l); ok {
+		k.kept.Go(func() { k.listen(watcher) })
 	}
 	return k
 }
@@ -89,18 +95,39 @@ func (k *Lock) watch() {
 			return
 		case <-ticker.C:
 		}
-		holder, err := k.l.Holder(k.keep, k.workspace)
-		switch {
-		case err == nil && holder.ID != k.info.ID:
-			k.lost(&HeldError{Workspace: k.workspace, Holder: holder})
-			return
-		case errors.Is(err, ErrNotHeld):
-			k.lost(err)
-			return
-		case errors.Is(err, errors.ErrUnsupported):
+		if k.look() {
 			return
 		}
 	}
+}
+
+// listen lets the Locker tell of the loss, and looks whether it is right.
+func (k *Lock) listen(w Watcher) {
+	for {
+		err := w.Watch(k.keep, k.workspace, k.info.ID)
+		if errors.Is(err, errors.ErrUnsupported) || err == nil && k.look() {
+			return
+		}
+		select { // it could not tell, or was wrong
+		case <-k.keep.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// look looks at the lock, and reports whether there is nothing more to see.
+func (k *Lock) look() bool {
+	holder, err := k.l.Holder(k.keep, k.workspace)
+	switch {
+	case err == nil && holder.ID != k.info.ID:
+		k.lost(&HeldError{Workspace: k.workspace, Holder: holder})
+		return true
+	case errors.Is(err, ErrNotHeld):
+		k.lost(err)
+		return true
+	}
+	return errors.Is(err, errors.ErrUnsupported)
 }
 
 // renew renews a lock with a TTL three times in each. When renewals have failed

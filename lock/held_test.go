@@ -3,6 +3,7 @@ package lock_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,7 @@ func TestLossIsNoticed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newScript()
+				s.polled = true
 				held := mustAcquire(t, s, test.opts)
 				time.Sleep(2*time.Minute + time.Millisecond) // it is kept while nobody breaks it
 				if held.Context().Err() != nil {
@@ -65,6 +67,67 @@ func TestLossIsNoticed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Watch is memory's, as long as the script is not polled.
+func (s *script) Watch(ctx context.Context, workspace, id string) error {
+	if s.polled {
+		return errors.ErrUnsupported
+	}
+	return s.Backend.Watch(ctx, workspace, id)
+}
+
+func TestLossIsReportedAtOnce(t *testing.T) {
+	for name, opts := range map[string]lock.Options{"renewed": {TTL: time.Minute}, "looked at": {}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScript()
+				held := mustAcquire(t, s, opts)
+				time.Sleep(5*time.Minute + time.Millisecond)
+				if held.Context().Err() != nil {
+					t.Fatalf("lost: %v", context.Cause(held.Context()))
+				}
+				start, thief := time.Now(), steal(t, s, held.ID())
+				<-held.Context().Done()
+				var by *lock.HeldError
+				if cause := context.Cause(held.Context()); !errors.Is(cause, lock.ErrNotHeld) || errors.As(cause, &by) && by.Holder != thief {
+					t.Errorf("cause: %v", cause)
+				}
+				if took := time.Since(start); took != 0 {
+					t.Errorf("noticed after %s", took)
+				}
+				held.Release(t.Context())
+			})
+		})
+	}
+}
+
+// A watcher that cannot tell, or is wrong, is asked again, and loses nobody the lock.
+func TestWatcherThatErrs(t *testing.T) {
+	for name, answer := range map[string]error{"fails": lock.ErrTransient, "lies": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &erring{script: newScript(), answer: answer}
+				held := mustAcquire(t, w, lock.Options{})
+				time.Sleep(10*time.Second + time.Millisecond)
+				if held.Context().Err() != nil || w.asked.Load() != 11 {
+					t.Errorf("lost: %v, asked %d times", context.Cause(held.Context()), w.asked.Load())
+				}
+				mustRelease(t, held)
+			})
+		})
+	}
+}
+
+type erring struct {
+	*script
+	answer error
+	asked  atomic.Int64
+}
+
+func (e *erring) Watch(context.Context, string, string) error {
+	e.asked.Add(1)
+	return e.answer
 }
 
 func TestWatchingIsOptional(t *testing.T) {

@@ -93,6 +93,13 @@ type Waiter interface {
 	Wait(ctx context.Context, workspace string) error
 }
 
+// A Watcher is a Locker that knows at once when a lock is lost. Find it with [As].
+type Watcher interface {
+	// Watch returns nil when id no longer holds the lock, at once if it does not, and
+	// an error when it cannot tell or ctx ends.
+	Watch(ctx context.Context, workspace, id string) error
+}
+
 // A Leaser is a Locker that wants a TTL on every lock that [Acquire] takes and
 // keeps alive, when the caller asked for none: a service whose own way is a
 // session that dies with its holder (Consul). Find it with [As].

@@ -66,9 +66,7 @@ var contexts = table{
 				break
 			}
 			e.Must("Close", c.Close())
-			if err := goleak.Find(before); err != nil {
-				e.Error(err)
-			}
+			e.NothingLeft(before)
 		},
 	},
 }

@@ -127,9 +127,7 @@ var faults = table{
 			e.all(short, l, e.ws)
 			e.Must("Unlock", l.Unlock(e.Ctx, e.ws, stored.ID))
 			closeLocker(l)
-			if err := goleak.Find(before); err != nil {
-				e.Error(err)
-			}
+			e.NothingLeft(before)
 		},
 	},
 }
