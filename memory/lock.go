@@ -82,10 +82,22 @@ func (b *Backend) Renew(ctx context.Context, workspace, id string) (lock.Info, e
 	return r.info(), nil
 }
 
+var _ lock.Watcher = (*Backend)(nil)
+
 // Wait implements [lock.Waiter].
 func (b *Backend) Wait(ctx context.Context, workspace string) error {
+	return b.await(ctx, "wait", workspace, func(lock.Info) bool { return true })
+}
+
+// Watch implements [lock.Watcher].
+func (b *Backend) Watch(ctx context.Context, workspace, id string) error {
+	return b.await(ctx, "watch", workspace, func(holder lock.Info) bool { return holder.ID == id })
+}
+
+// await returns nil when nobody holds the lock, or a holder that does not block.
+func (b *Backend) await(ctx context.Context, op, workspace string, blocks func(holder lock.Info) bool) error {
 	for {
-		unlock, err := b.begin(ctx, "wait", workspace)
+		unlock, err := b.begin(ctx, op, workspace)
 		if err != nil {
 			return err
 		}
@@ -96,12 +108,12 @@ func (b *Backend) Wait(ctx context.Context, workspace string) error {
 		}
 		freed := b.store.freed
 		unlock()
-		if !held {
+		if !held || !blocks(holder) {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return failure("wait", workspace, ctx.Err())
+			return failure(op, workspace, ctx.Err())
 		case <-freed:
 		case <-expiry:
 		}

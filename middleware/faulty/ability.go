@@ -10,7 +10,8 @@ import (
 )
 
 // As is how [backend.As] and [lock.As] find the abilities of the Backend inside,
-// with the faults applied.
+// with the faults applied. It hides a [lock.Watcher], which Acquire calls beside the
+// others: the nth call would be another one in each run.
 func (f *Backend) As(target any) (ok bool) {
 	l, has := backend.As[lock.Locker](f.inner)
 	switch t := target.(type) {
