@@ -4,6 +4,7 @@ package local
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -19,6 +20,12 @@ import (
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/lock"
 )
+
+var bg = context.Background()
+
+func journalOf(c Config) string {
+	return filepath.Join(filepath.Dir(c.Path), "."+filepath.Base(c.Path)+".journal")
+}
 
 // TestKilledAtEachStep lets a child die at each step of each kind of change.
 func TestKilledAtEachStep(t *testing.T) {

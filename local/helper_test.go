@@ -19,8 +19,6 @@ const (
 	minute = time.Minute
 )
 
-var bg = context.Background()
-
 // document returns a state of size bytes. Two of different sizes have no block in
 // common.
 func document(size int) []byte {
@@ -117,8 +115,4 @@ func heldBy(t testing.TB, doing string, err error) *lock.HeldError {
 // what names a state in a message.
 func what(data []byte) string {
 	return fmt.Sprintf("%d bytes, %.40q…", len(data), data)
-}
-
-func journalOf(c Config) string {
-	return filepath.Join(filepath.Dir(c.Path), "."+filepath.Base(c.Path)+".journal")
 }
