@@ -1,0 +1,490 @@
+package s3_test
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
+	diff "github.com/google/go-cmp/cmp"
+
+	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/s3"
+)
+
+// isolate hides the environment, the home directory and its profiles from a test.
+func isolate(t *testing.T) (home string) {
+	t.Helper()
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		if upper := strings.ToUpper(name); strings.HasPrefix(upper, "AWS_") || strings.HasSuffix(upper, "_PROXY") {
+			t.Setenv(name, "") // restores it
+			os.Unsetenv(name)
+		}
+	}
+	home = t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("USERPROFILE", home)
+	// The SDK has looked for the home directory before.
+	for files, name := range map[*[]string]string{&config.DefaultSharedConfigFiles: "config", &config.DefaultSharedCredentialsFiles: "credentials"} {
+		saved := *files
+		*files = []string{filepath.Join(home, ".aws", name)}
+		t.Cleanup(func() { *files = saved })
+	}
+	return home
+}
+
+// write makes a file in the home directory.
+func write(t *testing.T, home, name, text string) string {
+	t.Helper()
+	path := filepath.Join(home, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var driver = backend.NewMux(s3.Driver)
+
+// settings returns those that every block needs, and others; a dot in a name leads
+// into a nested one.
+func settings(others map[string]any) backend.Settings {
+	s := backend.Settings{"bucket": "b", "key": "k", "region": "eu-central-1"}
+	for name, value := range others {
+		outer, inner, nested := strings.Cut(name, ".")
+		if !nested {
+			s[name] = value
+			continue
+		}
+		if s[outer] == nil {
+			s[outer] = backend.Settings{}
+		}
+		s[outer].(backend.Settings)[inner] = value
+	}
+	return s
+}
+
+// open opens a Backend by its settings.
+func open(t *testing.T, others map[string]any) (*s3.Backend, error) {
+	t.Helper()
+	b, err := driver.Open(t.Context(), "s3", settings(others).Decode)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { b.Close() })
+	return b.(*s3.Backend), nil
+}
+
+func mustOpen(t *testing.T, others map[string]any) *s3.Backend {
+	t.Helper()
+	b, err := open(t, others)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// asURL writes settings as a URL.
+func asURL(others map[string]any) string {
+	u := url.URL{Scheme: "s3", Host: "b", Path: "/k"}
+	query := url.Values{"region": {"eu-central-1"}}
+	for name, value := range others {
+		switch v := value.(type) {
+		case []any:
+			for _, item := range v {
+				query.Add(name, fmt.Sprint(item))
+			}
+		case map[string]any:
+			for key, item := range v {
+				query.Set(name+"."+key, fmt.Sprint(item))
+			}
+		default:
+			query.Set(name, fmt.Sprint(v))
+		}
+		switch name {
+		case "bucket":
+			u.Host = fmt.Sprint(value)
+			query.Del(name)
+		case "key":
+			u.Path = "/" + fmt.Sprint(value)
+			query.Del(name)
+		}
+	}
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+const (
+	roleARN   = "arn:aws:iam::123456789012:role/states"
+	policyARN = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+	sseKey    = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=" // of 32 digits
+	kmsKeyID  = "1234abcd-12ab-34cd-56ef-1234567890ab"
+)
+
+// An attribute is one of the block's, and where New puts it.
+type attribute struct {
+	value any
+	want  any            // in the field with that name; nil = value
+	with  map[string]any // what it needs beside it
+}
+
+var (
+	yes     = true
+	role    = map[string]any{"assume_role.role_arn": roleARN}
+	webRole = map[string]any{"assume_role_with_web_identity.role_arn": roleARN, "assume_role_with_web_identity.web_identity_token_file": "/token"}
+	keys    = map[string]any{"access_key": "AKIA", "secret_key": "secret"}
+	oldRole = map[string]any{"role_arn": roleARN}
+)
+
+var attributes = map[string]attribute{
+	"bucket":                             {value: "other"},
+	"key":                                {value: "a/b.tfstate"},
+	"region":                             {value: "us-gov-west-1"},
+	"workspace_key_prefix":               {value: ""},
+	"use_lockfile":                       {value: true},
+	"dynamodb_table":                     {value: "locks"},
+	"encrypt":                            {value: true},
+	"kms_key_id":                         {value: kmsKeyID},
+	"sse_customer_key":                   {value: sseKey, want: backend.Secret(sseKey)},
+	"acl":                                {value: "bucket-owner-full-control"},
+	"state_tags":                         {value: map[string]any{"a": "1", "b": "2"}, want: map[string]string{"a": "1", "b": "2"}},
+	"lock_tags":                          {value: map[string]any{"a": "1"}, want: map[string]string{"a": "1"}},
+	"skip_s3_checksum":                   {value: true},
+	"max_size":                           {value: 1000, want: int64(1000)},
+	"conditions":                         {value: "honoured"},
+	"access_key":                         {value: "AKIA", with: map[string]any{"secret_key": "secret"}},
+	"secret_key":                         {value: "secret", want: backend.Secret("secret"), with: map[string]any{"access_key": "AKIA"}},
+	"token":                              {value: "session", want: backend.Secret("session"), with: keys},
+	"profile":                            {value: "states"},
+	"shared_config_files":                {value: []any{"~/a", "/b"}, want: []string{"~/a", "/b"}},
+	"shared_credentials_files":           {value: []any{"/a", "/b"}, want: []string{"/a", "/b"}},
+	"allowed_account_ids":                {}, // see TestAccountLists
+	"forbidden_account_ids":              {},
+	"sts_region":                         {value: "us-east-1"},
+	"skip_metadata_api_check":            {value: true, want: &yes},
+	"ec2_metadata_service_endpoint":      {value: "http://127.0.0.1:1"},
+	"ec2_metadata_service_endpoint_mode": {value: "ipv6"},
+	"skip_credentials_validation":        {value: true},
+	"skip_requesting_account_id":         {value: true},
+	"skip_region_validation":             {value: true},
+	"use_path_style":                     {value: true},
+	"use_fips_endpoint":                  {value: true, want: &yes},
+	"use_dualstack_endpoint":             {value: true, want: &yes},
+	"custom_ca_bundle":                   {}, // see TestCustomCABundle
+	"insecure":                           {value: true},
+	"http_proxy":                         {value: "http://u:p@proxy:3128", want: backend.Secret("http://u:p@proxy:3128")},
+	"https_proxy":                        {value: "proxy:3128", want: backend.Secret("proxy:3128")},
+	"no_proxy":                           {value: ".internal,10.0.0.0/8"},
+	"max_retries":                        {value: 7},
+	"retry_mode":                         {value: "adaptive"},
+
+	"endpoints.s3":       {value: "http://127.0.0.1:9000"},
+	"endpoints.dynamodb": {value: "dynamo:8000", want: "https://dynamo:8000"},
+	"endpoints.iam":      {value: "https://iam"},
+	"endpoints.sts":      {value: "https://sts"},
+	"endpoints.sso":      {value: "https://sso"},
+
+	"assume_role.role_arn":            {value: roleARN},
+	"assume_role.duration":            {value: "1h30m", want: 90 * time.Minute, with: role},
+	"assume_role.external_id":         {value: "ext:1/2", with: role},
+	"assume_role.policy":              {value: `{"Version":"2012-10-17"}`, with: role},
+	"assume_role.policy_arns":         {value: []any{policyARN, policyARN + "2"}, want: []string{policyARN, policyARN + "2"}, with: role},
+	"assume_role.session_name":        {value: "me@work", with: role},
+	"assume_role.source_identity":     {value: "source", with: role},
+	"assume_role.tags":                {value: map[string]any{"a": "1"}, want: map[string]string{"a": "1"}, with: role},
+	"assume_role.transitive_tag_keys": {value: []any{"a", "b"}, want: []string{"a", "b"}, with: role},
+
+	"assume_role_with_web_identity.role_arn":                {value: roleARN + "2", with: webRole},
+	"assume_role_with_web_identity.duration":                {value: "15m", want: 15 * time.Minute, with: webRole},
+	"assume_role_with_web_identity.policy":                  {value: `{}`, with: webRole},
+	"assume_role_with_web_identity.policy_arns":             {value: []any{policyARN, policyARN}, want: []string{policyARN, policyARN}, with: webRole},
+	"assume_role_with_web_identity.session_name":            {value: "me", with: webRole},
+	"assume_role_with_web_identity.web_identity_token":      {value: "a token", want: backend.Secret("a token"), with: map[string]any{"assume_role_with_web_identity.role_arn": roleARN}},
+	"assume_role_with_web_identity.web_identity_token_file": {value: "~/token", with: webRole},
+}
+
+// deprecated attributes end in the place of those that replaced them.
+var deprecated = map[string]struct {
+	attribute
+	instead string
+}{
+	"endpoint":                        {attribute{value: "https://s3"}, "endpoints.s3"},
+	"dynamodb_endpoint":               {attribute{value: "https://dynamo"}, "endpoints.dynamodb"},
+	"iam_endpoint":                    {attribute{value: "https://iam"}, "endpoints.iam"},
+	"sts_endpoint":                    {attribute{value: "sts", want: "https://sts"}, "endpoints.sts"},
+	"force_path_style":                {attribute{value: true}, "use_path_style"},
+	"shared_credentials_file":         {attribute{value: "/a", want: []string{"/a"}}, "shared_credentials_files"},
+	"role_arn":                        {attribute{value: roleARN}, "assume_role.role_arn"},
+	"session_name":                    {attribute{value: "me", with: oldRole}, "assume_role.session_name"},
+	"external_id":                     {attribute{value: "ext", with: oldRole}, "assume_role.external_id"},
+	"assume_role_duration_seconds":    {attribute{value: 3600, want: time.Hour, with: oldRole}, "assume_role.duration"},
+	"assume_role_policy":              {attribute{value: "{}", with: oldRole}, "assume_role.policy"},
+	"assume_role_policy_arns":         {attribute{value: []any{policyARN, policyARN}, want: []string{policyARN, policyARN}, with: oldRole}, "assume_role.policy_arns"},
+	"assume_role_tags":                {attribute{value: map[string]any{"a": "1"}, want: map[string]string{"a": "1"}, with: oldRole}, "assume_role.tags"},
+	"assume_role_transitive_tag_keys": {attribute{value: []any{"a", "b"}, want: []string{"a", "b"}, with: oldRole}, "assume_role.transitive_tag_keys"},
+}
+
+// tags returns the names of all settings of a struct, and the field of each.
+func tags(v reflect.Value, prefix string) map[string]reflect.Value {
+	all := map[string]reflect.Value{}
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		name, _, _ := strings.Cut(f.Tag.Get("setting"), ",")
+		if name == "" {
+			continue
+		}
+		field := v.FieldByIndex(f.Index)
+		inner := field
+		if f.Type.Kind() == reflect.Pointer {
+			if inner = field.Elem(); field.IsNil() {
+				inner = reflect.Zero(f.Type.Elem())
+			}
+		}
+		if inner.Kind() == reflect.Struct {
+			maps.Copy(all, tags(inner, prefix+name+"."))
+		} else {
+			all[prefix+name] = field
+		}
+	}
+	return all
+}
+
+// TestAttributes sets each attribute in each way, and looks where it went.
+func TestAttributes(t *testing.T) {
+	isolate(t)
+	write(t, os.Getenv("HOME"), ".aws/config", "[profile states]\n")
+	all := map[string]attribute{}
+	maps.Copy(all, attributes)
+	places := map[string]string{}
+	for name, d := range deprecated {
+		all[name], places[name] = d.attribute, d.instead
+	}
+	names := slices.Sorted(maps.Keys(all))
+	if d := diff.Diff(slices.Sorted(maps.Keys(tags(reflect.ValueOf(s3.Config{}), ""))), names); d != "" {
+		t.Errorf("attributes (-in Config +in this test):\n%s", d)
+	}
+	for _, name := range names {
+		a := all[name]
+		if a.value == nil {
+			continue
+		}
+		set := map[string]any{name: a.value}
+		for other, value := range a.with {
+			if _, file := a.with["assume_role_with_web_identity.web_identity_token_file"]; !file || other != name {
+				set[other] = cmp.Or[any](set[other], value)
+			}
+		}
+		t.Run(name, func(t *testing.T) {
+			viaURL, err := driver.OpenURL(t.Context(), asURL(set))
+			if err != nil {
+				t.Fatalf("by the URL %s: %v", asURL(set), err)
+			}
+			defer viaURL.Close()
+			for way, b := range map[string]*s3.Backend{"settings": mustOpen(t, set), "URL": viaURL.(*s3.Backend)} {
+				want := a.want
+				if want == nil {
+					want = a.value
+				}
+				got := tags(reflect.ValueOf(b.Config()), "")[cmp.Or(places[name], name)].Interface()
+				if d := diff.Diff(want, got); d != "" {
+					t.Errorf("by %s (-want +got):\n%s", way, d)
+				}
+			}
+		})
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	isolate(t)
+	got := mustOpen(t, nil).Config()
+	client := got.Client.Options()
+	got.Client = nil
+	want := s3.Config{Bucket: "b", Key: "k", Region: "eu-central-1", WorkspaceKeyPrefix: "env:", MaxRetries: 5}
+	if d := diff.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if client.Region != "eu-central-1" || client.BaseEndpoint != nil || client.UsePathStyle || client.Retryer.MaxAttempts() != 5 {
+		t.Errorf("the client has region %q, endpoint %v, path style %v, %d attempts", client.Region, client.BaseEndpoint, client.UsePathStyle, client.Retryer.MaxAttempts())
+	}
+}
+
+// TestVariables sets each variable, alone and beside the attribute, which goes
+// before it.
+func TestVariables(t *testing.T) {
+	for _, test := range []struct{ variable, value, attribute, want string }{
+		{"AWS_SSE_CUSTOMER_KEY", sseKey, "sse_customer_key", sseKey},
+		{"AWS_SHARED_CONFIG_FILE", "/a", "shared_config_files", "[/a]"},
+		{"AWS_SHARED_CREDENTIALS_FILE", "/a", "shared_credentials_files", "[/a]"},
+		{"AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://m", "ec2_metadata_service_endpoint", "http://m"},
+		{"AWS_METADATA_URL", "http://m", "ec2_metadata_service_endpoint", "http://m"},
+		{"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6", "ec2_metadata_service_endpoint_mode", "IPv6"},
+		{"AWS_ENDPOINT_URL_S3", "http://s3", "endpoints.s3", "http://s3"},
+		{"AWS_S3_ENDPOINT", "s3", "endpoints.s3", "https://s3"},
+		{"AWS_ENDPOINT_URL_DYNAMODB", "http://d", "endpoints.dynamodb", "http://d"},
+		{"AWS_DYNAMODB_ENDPOINT", "http://d", "endpoints.dynamodb", "http://d"},
+		{"AWS_ENDPOINT_URL_IAM", "http://i", "endpoints.iam", "http://i"},
+		{"AWS_IAM_ENDPOINT", "http://i", "endpoints.iam", "http://i"},
+		{"AWS_ENDPOINT_URL_STS", "http://s", "endpoints.sts", "http://s"},
+		{"AWS_STS_ENDPOINT", "http://s", "endpoints.sts", "http://s"},
+		{"AWS_ENDPOINT_URL_SSO", "http://s", "endpoints.sso", "http://s"},
+		{"AWS_ROLE_ARN", roleARN, "assume_role_with_web_identity.role_arn", roleARN},
+		{"AWS_ROLE_SESSION_NAME", "me", "assume_role_with_web_identity.session_name", "me"},
+		{"AWS_WEB_IDENTITY_TOKEN", "a token", "assume_role_with_web_identity.web_identity_token", "a token"},
+		{"AWS_WEB_IDENTITY_TOKEN_FILE", "/file", "assume_role_with_web_identity.web_identity_token_file", "/file"},
+	} {
+		t.Run(test.variable, func(t *testing.T) {
+			isolate(t)
+			t.Setenv(test.variable, test.value)
+			beside := map[string]any{}
+			if strings.HasPrefix(test.attribute, "assume_role_with_web_identity.") {
+				maps.Copy(beside, webRole)
+				if strings.Contains(test.attribute, "token") {
+					delete(beside, "assume_role_with_web_identity.web_identity_token_file")
+				}
+			}
+			delete(beside, test.attribute)
+			value := func() string {
+				v := tags(reflect.ValueOf(mustOpen(t, beside).Config()), "")[test.attribute]
+				if v.Kind() == reflect.String {
+					return v.String() // a Secret too
+				}
+				return fmt.Sprint(v)
+			}
+			if got := value(); got != test.want {
+				t.Errorf("%s = %q; want %q", test.attribute, got, test.want)
+			}
+			a := attributes[test.attribute]
+			beside[test.attribute] = a.value
+			want := a.value
+			if a.want != nil {
+				want = a.want
+			}
+			if got := value(); got != fmt.Sprint(want) && got != fmt.Sprint(a.value) {
+				t.Errorf("beside the attribute, %s = %q; want %v", test.attribute, got, want)
+			}
+		})
+	}
+}
+
+// TestOrder: the attribute goes before the deprecated one, that before the variable,
+// that before the deprecated variable.
+func TestOrder(t *testing.T) {
+	isolate(t)
+	t.Setenv("AWS_S3_ENDPOINT", "https://deprecated-variable")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/variable")
+	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/variable") // as both are in pods of EKS
+	t.Setenv("AWS_ROLE_ARN", roleARN)
+	check := func(want string, others map[string]any) {
+		t.Helper()
+		if got := mustOpen(t, others).Config().Endpoints.S3; got != want {
+			t.Errorf("endpoint %s, want %s", got, want)
+		}
+	}
+	check("https://deprecated-variable", nil)
+	t.Setenv("AWS_ENDPOINT_URL_S3", "https://variable")
+	check("https://variable", nil)
+	check("https://deprecated", map[string]any{"endpoint": "https://deprecated"})
+	check("https://attribute", map[string]any{"endpoints.s3": "https://attribute"})
+	if got := mustOpen(t, map[string]any{"shared_credentials_file": "/deprecated"}).Config().SharedCredentialsFiles; !slices.Equal(got, []string{"/deprecated"}) {
+		t.Errorf("shared_credentials_files = %v", got)
+	}
+	literal := map[string]any{"assume_role_with_web_identity.role_arn": roleARN, "assume_role_with_web_identity.web_identity_token": "a token"}
+	if w := mustOpen(t, literal).Config().AssumeRoleWithWebIdentity; w.WebIdentityTokenFile != "" {
+		t.Errorf("the token's file = %q", w.WebIdentityTokenFile)
+	}
+}
+
+// TestSDKVariables: what the SDK reads itself is effective, and attributes go before
+// it.
+func TestSDKVariables(t *testing.T) {
+	fips := func(o sdk.Options) any { return o.EndpointOptions.UseFIPSEndpoint }
+	dual := func(o sdk.Options) any { return o.EndpointOptions.UseDualStackEndpoint }
+	endpoint := func(o sdk.Options) any { return aws.ToString(o.BaseEndpoint) }
+	credentials := func(o sdk.Options) any {
+		c, err := o.Credentials.Retrieve(t.Context())
+		return fmt.Sprint(c.AccessKeyID, c.SessionToken, err)
+	}
+	for name, test := range map[string]struct {
+		env    map[string]string
+		others map[string]any
+		effect func(sdk.Options) any
+		want   any
+	}{
+		"region":                 {map[string]string{"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, map[string]any{"region": nil}, func(o sdk.Options) any { return o.Region }, "eu-west-1"},
+		"default region":         {map[string]string{"AWS_DEFAULT_REGION": "eu-west-2"}, map[string]any{"region": nil}, func(o sdk.Options) any { return o.Region }, "eu-west-2"},
+		"region, attribute":      {map[string]string{"AWS_REGION": "eu-west-1"}, nil, func(o sdk.Options) any { return o.Region }, "eu-central-1"},
+		"region of the profile":  {map[string]string{"AWS_PROFILE": "states"}, map[string]any{"region": nil}, func(o sdk.Options) any { return o.Region }, "sa-east-1"},
+		"region odd, variable":   {map[string]string{"AWS_REGION": "lab"}, map[string]any{"region": nil}, func(o sdk.Options) any { return o.Region }, "lab"},
+		"FIPS":                   {map[string]string{"AWS_USE_FIPS_ENDPOINT": "true"}, nil, fips, aws.FIPSEndpointStateEnabled},
+		"FIPS, attribute":        {map[string]string{"AWS_USE_FIPS_ENDPOINT": "true"}, map[string]any{"use_fips_endpoint": false}, fips, aws.FIPSEndpointStateDisabled},
+		"dual stack":             {map[string]string{"AWS_USE_DUALSTACK_ENDPOINT": "true"}, nil, dual, aws.DualStackEndpointStateEnabled},
+		"dual stack, attribute":  {map[string]string{"AWS_USE_DUALSTACK_ENDPOINT": "true"}, map[string]any{"use_dualstack_endpoint": false}, dual, aws.DualStackEndpointStateDisabled},
+		"retry mode":             {map[string]string{"AWS_RETRY_MODE": "adaptive"}, nil, func(o sdk.Options) any { return o.RetryMode }, aws.RetryModeAdaptive},
+		"retry mode, attribute":  {map[string]string{"AWS_RETRY_MODE": "adaptive"}, map[string]any{"retry_mode": "standard"}, func(o sdk.Options) any { return o.RetryMode }, aws.RetryModeStandard},
+		"attempts":               {map[string]string{"AWS_MAX_ATTEMPTS": "9"}, nil, func(o sdk.Options) any { return o.Retryer.MaxAttempts() }, 5}, // as in Terraform
+		"every endpoint":         {map[string]string{"AWS_ENDPOINT_URL": "https://all"}, nil, endpoint, "https://all"},
+		"endpoint, attribute":    {map[string]string{"AWS_ENDPOINT_URL": "https://all"}, map[string]any{"endpoints.s3": "https://s3"}, endpoint, "https://s3"},
+		"keys":                   {map[string]string{"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"}, nil, credentials, "AKIAENV" + "t" + "<nil>"},
+		"keys, attributes":       {map[string]string{"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"}, keys, credentials, "AKIA" + "" + "<nil>"},
+		"profile":                {map[string]string{"AWS_PROFILE": "states"}, nil, credentials, "AKIASTATES" + "" + "<nil>"},
+		"profile, attribute":     {map[string]string{"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "s"}, map[string]any{"profile": "states"}, credentials, "AKIASTATES" + "" + "<nil>"},
+		"credentials file":       {nil, map[string]any{"profile": "elsewhere", "shared_credentials_files": []any{"~/elsewhere"}}, credentials, "AKIAELSEWHERE" + "" + "<nil>"},
+		"config file":            {nil, map[string]any{"profile": "elsewhere", "shared_config_files": []any{"~/elsewhere-config"}, "region": nil}, func(o sdk.Options) any { return o.Region }, "ca-west-1"},
+		"credentials, old name":  {nil, map[string]any{"profile": "elsewhere", "shared_credentials_file": "~/elsewhere"}, credentials, "AKIAELSEWHERE" + "" + "<nil>"},
+		"credentials, variable":  {map[string]string{"AWS_SHARED_CREDENTIALS_FILE": "~/elsewhere"}, map[string]any{"profile": "elsewhere"}, credentials, "AKIAELSEWHERE" + "" + "<nil>"},
+		"path style, deprecated": {nil, map[string]any{"force_path_style": true}, func(o sdk.Options) any { return o.UsePathStyle }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home := isolate(t)
+			write(t, home, ".aws/config", "[profile states]\nregion = sa-east-1\n[profile elsewhere]\nregion = eu-south-1\n")
+			write(t, home, ".aws/credentials", "[states]\naws_access_key_id = AKIASTATES\naws_secret_access_key = s\n")
+			write(t, home, "elsewhere", "[elsewhere]\naws_access_key_id = AKIAELSEWHERE\naws_secret_access_key = s\n")
+			write(t, home, "elsewhere-config", "[profile elsewhere]\nregion = ca-west-1\n")
+			for variable, value := range test.env {
+				t.Setenv(variable, value)
+			}
+			if got := test.effect(mustOpen(t, test.others).Config().Client.Options()); got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// TestReadyClients: they are used as they are, and what would not be checked is
+// refused.
+func TestReadyClients(t *testing.T) {
+	isolate(t)
+	client := sdk.New(sdk.Options{Region: "eu-west-3"})
+	b, err := s3.New(t.Context(), s3.Config{Bucket: "b", Key: "k", Client: client})
+	if err != nil || b.Config().Client != client || b.Config().Region != "eu-west-3" {
+		t.Errorf("%v, %+v", err, b)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, test := range []struct {
+		config s3.Config
+		want   string
+	}{
+		{s3.Config{DynamoDBTable: "t"}, `setting "dynamodb_table": beside a ready Client it needs a ready DynamoDB client too`},
+		{s3.Config{AllowedAccountIDs: []string{"1"}}, `setting "allowed_account_ids": neither it nor forbidden_account_ids can be checked`},
+	} {
+		test.config.Bucket, test.config.Key, test.config.Client = "b", "k", client
+		if _, err := s3.New(t.Context(), test.config); err == nil || !strings.Contains(err.Error(), test.want) || !errors.Is(err, backend.ErrInvalid) {
+			t.Errorf("%v\nwant %s", err, test.want)
+		}
+	}
+}

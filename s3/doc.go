@@ -1,0 +1,94 @@
+// Package s3 keeps states in Amazon S3 and in stores that speak its protocol, with
+// the objects and locks of Terraform's and OpenTofu's s3 backend.
+//
+// # Objects
+//
+// The state of the default workspace is the object <key>, that of another
+// <workspace_key_prefix>/<workspace>/<key>. Its revision is its ETag: writes and
+// deletes carry it in If-Match, so that two values of equal bytes may share a
+// revision. A state is one GET or one PUT, up to S3's limit of 5 GB for a PUT: no
+// range, no part, no HEAD before it.
+//
+// # Locks
+//
+// With use_lockfile the lock is the object <state>.tflock, created by
+// If-None-Match. With dynamodb_table it is an item of that table. With both it is
+// both, the lock file first; whoever knows only one of them is kept out as well.
+// A lock file can carry a TTL, an item cannot.
+//
+// Where two locks are configured, a crash, or a client that knows only one of them,
+// can leave one alone:
+//
+//	the lock file is gone, the item is there    Holder names the item's holder; Lock takes
+//	                                            the file, is refused by the item, gives the
+//	                                            file back
+//	the item is gone, the lock file is there    Holder names the file's holder; Lock is refused
+//	each is another's                           Holder names the file's holder; each ID
+//	                                            releases its own part
+//	the record of both cannot be read           Holder names the file by an ID of its own,
+//	                                            and when that is released the item
+//
+// Unlock with an ID releases whatever that ID holds. If the second lock is refused and
+// the first cannot be given back, or the context ends, the error of Lock is a
+// *lock.UnknownError with the ID. Since two locks are not taken at one moment, Holder may
+// name for a moment who has only the first.
+//
+// # The digest
+//
+// With dynamodb_table, Terraform keeps the MD5 of each state in the table and
+// refuses a state that does not match it. Read verifies it too, as patiently as
+// Terraform does, and returns the State together with an error that matches
+// backend.ErrCorrupt. [Backend.RepairDigest] makes the two agree. A Write under a
+// lock stores the digest after the state; a Write without one looks again
+// afterwards, since two writers may have met in between. If the digest cannot be
+// stored, the error matches backend.ErrUnknown: read before you write again.
+//
+// # Compatible endpoints
+//
+// Everything rests on conditional requests, which not every store honours. AWS, and
+// an endpoint that conditions = "honoured" declares to be like it, are trusted. Any
+// other is found out by use: on the first lock file that was won, two requests that
+// have to be refused; without lock files, one before the first conditional write,
+// two for the first creation. An endpoint that accepts them is refused, unless
+// conditions = "ignored" accepts it knowingly.
+//
+// An endpoint that falls short on DELETE alone is good enough: MinIO, which ignores
+// If-Match there, and versitygw, which accepts a DELETE of what is gone. A deleted
+// state is then an empty object, which counts as none, and a lock is released by
+// reading, comparing and deleting: if somebody breaks a lock while its holder releases
+// it, both may succeed, and a lock that a third takes in that moment may go with it,
+// as with Terraform.
+//
+// # Lost replies
+//
+// A write or a lock is known again by a token in the object's metadata or the item. A
+// deletion leaves nothing to know it by: if its reply is lost, Delete of a state that
+// is gone is backend.ErrUnknown, and Unlock of a lock that is gone is a success, also
+// if somebody else broke it at that moment.
+//
+// # Permissions
+//
+// The least that each method needs, on arn:aws:s3:::BUCKET/KEY for the state and on
+// the same with .tflock for the lock file, and on the table:
+//
+//	Read            s3:GetObject; dynamodb:GetItem
+//	Stat            s3:GetObject
+//	Probe           s3:PutObject, s3:GetObject, s3:DeleteObject on KEY.statelatch-probe-*;
+//	                s3:GetBucketVersioning on the bucket
+//	Write           s3:PutObject, s3:GetObject; dynamodb:PutItem, and DeleteItem where no
+//	                lock is held
+//	Delete          s3:GetObject, s3:DeleteObject; dynamodb:DeleteItem, and PutItem where no
+//	                lock is held
+//	List            s3:ListBucket on arn:aws:s3:::BUCKET
+//	Lock            s3:PutObject, s3:GetObject, s3:DeleteObject; dynamodb:PutItem, GetItem
+//	Unlock, Holder  s3:GetObject, s3:DeleteObject; dynamodb:GetItem, DeleteItem
+//	Renew           s3:GetObject, s3:PutObject
+//
+// On endpoints other than AWS, Write and Delete also put and delete an object
+// KEY.statelatch-probe-…, once in the life of a Backend.
+//
+// S3 answers a GET of a missing object with 403 instead of 404 to credentials that
+// lack s3:ListBucket on the bucket; grant it (a condition on s3:prefix is enough),
+// or "no state yet" cannot be told from "not yours". Encryption with a KMS key also
+// takes kms:GenerateDataKey and kms:Decrypt on that key.
+package s3

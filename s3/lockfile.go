@@ -1,0 +1,220 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/settle"
+	"github.com/statelatch/statelatch/lock"
+)
+
+// lockFile is the lock that is an object beside the state, "<key>.tflock".
+type lockFile struct{ b *Backend }
+
+func (f lockFile) key(c call) string { return c.key + ".tflock" }
+
+func (f lockFile) acquire(ctx context.Context, c call, info lock.Info, t *taken) error {
+	record, err := json.Marshal(info)
+	if err != nil {
+		return c.failed(backend.ErrInvalid, err)
+	}
+	if err := f.b.prepareLock(c); err != nil {
+		return err
+	}
+	var refused *put
+	look := f.b.config.Conditions == ConditionsIgnored // nothing else shows that it is held
+	for range 4 {
+		p := f.b.newPut(f.key(c), record, f.b.config.LockTags)
+		p.ifNoneMatch = "*"
+		if look {
+			obj, err := f.read(ctx, c)
+			switch {
+			case err == nil && refused != nil && refused.made(obj): // delivered twice, refused against itself
+				t.etag = obj.etag
+				return nil
+			case err == nil && !f.expired(obj):
+				return &lock.HeldError{Workspace: c.workspace, Holder: f.info(obj)}
+			case err == nil:
+				p.ifNoneMatch, p.ifMatch = "", obj.etag
+			case !errors.Is(err, lock.ErrNotHeld):
+				return err
+			}
+		}
+		if t.etag, err = f.put(ctx, c, p, info); !errors.Is(err, backend.ErrConflict) {
+			return err
+		}
+		refused, look = p, true // and try again at once, if it was released in between
+	}
+	return c.failed(backend.ErrTransient, errors.New("the lock was taken and released all the time"))
+}
+
+// put takes the lock by a PUT. The lock is this call's if it has its token; the ID
+// was chosen by the caller, who may have chosen it before.
+func (f lockFile) put(ctx context.Context, c call, p *put, info lock.Info) (etag string, err error) {
+	var holder error
+	etag, err = settled(ctx, f.b, settle.Request[string]{
+		Try: func(ctx context.Context) (string, error) { return f.b.putOnce(ctx, c, p) },
+		Look: func(ctx context.Context) (string, settle.Found, error) {
+			etag, found, err := f.b.lookAtPut(ctx, c, p)
+			if err == nil && found == settle.Other {
+				holder = f.heldBy(ctx, c)
+			}
+			return etag, found, err
+		},
+		Unknown: func(why error) error {
+			unknown := &lock.UnknownError{Workspace: c.workspace, ID: info.ID, Err: why}
+			var held *lock.HeldError
+			if errors.As(holder, &held) {
+				held.Err = unknown // not ours now; but an attempt may arrive late
+				return held
+			}
+			return unknown
+		},
+	})
+	if err == nil {
+		err = f.verified(ctx, c, p, info)
+	}
+	return etag, err
+}
+
+// verified gives the lock back if the endpoint turns out to be none that can lock.
+func (f lockFile) verified(ctx context.Context, c call, p *put, info lock.Info) error {
+	err := f.b.verifyLock(ctx, c, p)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, backend.ErrUnknown) {
+		left := f.b.removeOnce(ctx, c, p.key, "")
+		if left == nil {
+			return err
+		}
+		err = fmt.Errorf("%w; and the lock was not given back: %v", err, left)
+	}
+	return &lock.UnknownError{Workspace: c.workspace, ID: info.ID, Err: err}
+}
+
+func (f lockFile) release(ctx context.Context, c call, id string, t taken) error {
+	if t.etag != "" && f.b.endpoint.conforming {
+		if err := f.remove(ctx, c, id, t.etag); !errors.Is(err, backend.ErrConflict) {
+			return err
+		}
+	}
+	for range 3 {
+		obj, err := f.read(ctx, c)
+		if err != nil {
+			return err
+		}
+		if err := mustHold(c, f.info(obj), id); err != nil {
+			return err
+		}
+		if err := f.remove(ctx, c, id, obj.etag); !errors.Is(err, backend.ErrConflict) {
+			return err
+		}
+	}
+	return c.failed(backend.ErrTransient, errors.New("the lock was renewed all the time"))
+}
+
+// remove deletes the lock file that has etag, which id holds.
+func (f lockFile) remove(ctx context.Context, c call, id, etag string) error {
+	_, err := settled(ctx, f.b, settle.Request[struct{}]{
+		Try: func(ctx context.Context) (none struct{}, err error) {
+			return none, f.b.removeOnce(ctx, c, f.key(c), etag)
+		},
+		// Gone, or another's: this lock, which was held, is not held any longer.
+		Look: func(ctx context.Context) (none struct{}, found settle.Found, err error) {
+			obj, err := f.b.get(ctx, c, f.key(c))
+			switch {
+			case errors.Is(err, backend.ErrNotExist) || err == nil && f.info(obj).ID != id:
+				return none, settle.Ours, nil
+			case err == nil && obj.etag == etag:
+				return none, settle.Before, nil
+			}
+			return none, settle.Other, err // renewed, for one
+		},
+		Unknown: func(why error) error { return c.failed(backend.ErrUnknown, why) },
+	})
+	return err
+}
+
+func (f lockFile) holder(ctx context.Context, c call) (lock.Info, error) {
+	obj, err := f.read(ctx, c)
+	if err != nil {
+		return lock.Info{}, err
+	}
+	if f.expired(obj) {
+		return lock.Info{}, c.failed(lock.ErrNotHeld, nil)
+	}
+	return f.info(obj), nil
+}
+
+// heldBy returns a *lock.HeldError with the holder, or ErrNotHeld, or why neither
+// can be told.
+func (f lockFile) heldBy(ctx context.Context, c call) error {
+	holder, err := f.holder(ctx, c)
+	if err != nil {
+		return err
+	}
+	return &lock.HeldError{Workspace: c.workspace, Holder: holder}
+}
+
+// renew replaces the lock file by one of other bytes, so that its ETag changes: who
+// found it expired before must not take it over now.
+func (f lockFile) renew(ctx context.Context, c call, id string) (lock.Info, error) {
+	obj, err := f.read(ctx, c)
+	if err != nil {
+		return lock.Info{}, err
+	}
+	info := f.info(obj)
+	if err := mustHold(c, info, id); err != nil {
+		return lock.Info{}, err
+	}
+	if info.TTL == 0 { // there is nothing to prolong
+		return info, nil
+	}
+	record, err := json.Marshal(info)
+	if err != nil {
+		return lock.Info{}, c.failed(backend.ErrInvalid, err)
+	}
+	record = fmt.Appendf(bytes.TrimSuffix(record, []byte("}")), `,"Renewed":%q}`, rand.Text())
+	p := f.b.newPut(f.key(c), record, f.b.config.LockTags)
+	p.ifMatch = obj.etag
+	etag, err := f.b.put(ctx, c, p)
+	if errors.Is(err, backend.ErrConflict) {
+		return lock.Info{}, f.heldBy(ctx, c)
+	}
+	if err != nil {
+		return lock.Info{}, err
+	}
+	f.b.mu.Lock()
+	defer f.b.mu.Unlock()
+	if _, ours := f.b.taken[c.workspace+"/"+id]; ours {
+		f.b.taken[c.workspace+"/"+id] = taken{etag: etag}
+	}
+	return info, nil
+}
+
+// read fetches the lock file; ErrNotHeld if there is none.
+func (f lockFile) read(ctx context.Context, c call) (*object, error) {
+	obj, err := f.b.get(ctx, c, f.key(c))
+	if errors.Is(err, backend.ErrNotExist) {
+		return nil, c.failed(lock.ErrNotHeld, nil)
+	}
+	return obj, err
+}
+
+func (f lockFile) info(obj *object) lock.Info {
+	return lock.ParseInfo(obj.data, strings.Trim(obj.etag, `"`))
+}
+
+// expired reports whether a lock that carries a TTL has outlived it, by the
+// server's clock. That tells whole seconds, so one more has to pass.
+func (f lockFile) expired(obj *object) bool {
+	ttl := f.info(obj).TTL
+	return ttl > 0 && obj.age > ttl
+}

@@ -1,0 +1,508 @@
+package s3_test
+
+import (
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	diff "github.com/google/go-cmp/cmp"
+
+	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/lock"
+	"github.com/statelatch/statelatch/s3"
+)
+
+// merge returns settings with others over them.
+func merge(settings ...map[string]any) map[string]any {
+	all := map[string]any{}
+	for _, some := range settings {
+		maps.Copy(all, some)
+	}
+	return all
+}
+
+// opened opens a Backend, which must make no request.
+func (r *recorder) opened(t *testing.T, settings ...map[string]any) *s3.Backend {
+	t.Helper()
+	b := mustOpen(t, merge(settings...))
+	if requests := r.order(); requests != nil {
+		t.Fatalf("opening made the requests %q", requests)
+	}
+	return b
+}
+
+// use makes one request of each kind, or at least tries to.
+func use(t *testing.T, b *s3.Backend) {
+	t.Helper()
+	if _, err := b.Write(t.Context(), "default", []byte("{}"), backend.Condition{LockID: "x"}); err != nil {
+		t.Error(err)
+	}
+	if _, err := b.Read(t.Context(), "default"); !errors.Is(err, backend.ErrNotExist) {
+		t.Error(err)
+	}
+	info, err := b.Lock(t.Context(), "default", lock.NewInfo("test"))
+	if errors.Is(err, errors.ErrUnsupported) {
+		return
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	if err := b.Unlock(t.Context(), "default", info.ID); err != nil {
+		t.Error(err)
+	}
+}
+
+// direct are settings for requests to the recorder's plain server.
+func (r *recorder) direct() map[string]any {
+	return merge(keys, map[string]any{
+		"endpoints.s3": r.URL, "endpoints.dynamodb": r.URL, "endpoints.sts": r.URL, "endpoints.sso": r.URL,
+		"use_path_style": true, "conditions": "honoured", "max_retries": 1,
+	})
+}
+
+// TestWireHosts: which of AWS's hosts are asked, and for which region the requests
+// are signed. A proxy takes the place of all of them.
+func TestWireHosts(t *testing.T) {
+	for name, test := range map[string]struct {
+		others map[string]any
+		want   []string // host/region/service, of the PUT, of the digest, and of STS
+	}{
+		"defaults": {nil, []string{
+			"states.s3.eu-central-1.amazonaws.com/eu-central-1/s3", "dynamodb.eu-central-1.amazonaws.com/eu-central-1/dynamodb", "sts.eu-central-1.amazonaws.com/eu-central-1/sts"}},
+		"path style": {map[string]any{"use_path_style": true, "bucket": "with.dot"}, []string{
+			"s3.eu-central-1.amazonaws.com/eu-central-1/s3", "dynamodb.eu-central-1.amazonaws.com/eu-central-1/dynamodb", "sts.eu-central-1.amazonaws.com/eu-central-1/sts"}},
+		"FIPS": {map[string]any{"use_fips_endpoint": true, "region": "us-east-2"}, []string{
+			"states.s3-fips.us-east-2.amazonaws.com/us-east-2/s3", "dynamodb-fips.us-east-2.amazonaws.com/us-east-2/dynamodb", "sts-fips.us-east-2.amazonaws.com/us-east-2/sts"}},
+		"dual stack": {map[string]any{"use_dualstack_endpoint": true}, []string{
+			"states.s3.dualstack.eu-central-1.amazonaws.com/eu-central-1/s3", "dynamodb.eu-central-1.api.aws/eu-central-1/dynamodb", "sts.eu-central-1.api.aws/eu-central-1/sts"}},
+		"both": {map[string]any{"use_fips_endpoint": true, "use_dualstack_endpoint": true, "region": "us-east-2"}, []string{
+			"states.s3-fips.dualstack.us-east-2.amazonaws.com/us-east-2/s3", "dynamodb-fips.us-east-2.api.aws/us-east-2/dynamodb", "sts-fips.us-east-2.api.aws/us-east-2/sts"}},
+		"China": {map[string]any{"region": "cn-north-1"}, []string{
+			"states.s3.cn-north-1.amazonaws.com.cn/cn-north-1/s3", "dynamodb.cn-north-1.amazonaws.com.cn/cn-north-1/dynamodb", "sts.cn-north-1.amazonaws.com.cn/cn-north-1/sts"}},
+		"region of STS": {map[string]any{"sts_region": "us-east-1"}, []string{
+			"states.s3.eu-central-1.amazonaws.com/eu-central-1/s3", "dynamodb.eu-central-1.amazonaws.com/eu-central-1/dynamodb", "sts.us-east-1.amazonaws.com/us-east-1/sts"}},
+		"endpoints": {map[string]any{"endpoints.s3": "s3.internal", "endpoints.dynamodb": "https://dynamo.internal", "endpoints.sts": "sts.internal", "conditions": "honoured"}, []string{
+			"states.s3.internal/eu-central-1/s3", "dynamo.internal/eu-central-1/dynamodb", "sts.internal/eu-central-1/sts"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			isolate(t)
+			r := record(t)
+			b := mustOpen(t, merge(keys, map[string]any{
+				"bucket": "states", "https_proxy": r.Proxy, "custom_ca_bundle": r.CAFile, "dynamodb_table": "locks", "allowed_account_ids": "123456789012"}, test.others))
+			use(t, b)
+			requests := r.take()
+			var got []string
+			for _, what := range []string{"PUT ", "PutItem", "GetCallerIdentity"} {
+				i := slices.IndexFunc(requests, func(r recorded) bool { return strings.HasPrefix(r.what(), what) })
+				if i < 0 || requests[i].Proxy != "CONNECT" {
+					t.Fatalf("no %s by the proxy among %v", what, requests)
+				}
+				accessKey, region, service := requests[i].scope()
+				got = append(got, requests[i].Host+"/"+region+"/"+service)
+				if agent := requests[i].UserAgent(); accessKey != "AKIA" || !strings.Contains(agent, "statelatch") {
+					t.Errorf("%s with access key %q and agent %q", what, accessKey, agent)
+				}
+			}
+			if d := diff.Diff(test.want, got); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// TestWireHeaders: the attributes that become headers, on the requests where they
+// belong, and on no other.
+func TestWireHeaders(t *testing.T) {
+	const state, lockFile = "/b/k", "/b/k.tflock"
+	customer := map[string]string{
+		"X-Amz-Server-Side-Encryption-Customer-Algorithm": "AES256", "X-Amz-Server-Side-Encryption-Customer-Key": sseKey,
+		"X-Amz-Server-Side-Encryption-Customer-Key-Md5": "KYvwGXoFFJ42a2u2GDWhwQ==",
+	}
+	usual := map[string]string{"Content-Type": "application/json"}
+	conditional := func(h map[string]string) map[string]string {
+		h = maps.Clone(h)
+		h["If-None-Match"] = "*"
+		return h
+	}
+	plain := map[string]string{"X-Amz-Checksum-Mode": "ENABLED"}
+	sum := map[string]string{"X-Amz-Checksum-Sha256": "RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o="} // of {}
+	put := func(more map[string]string) map[string]string {
+		h := conditional(usual)
+		maps.Copy(h, sum)
+		maps.Copy(h, more)
+		return h
+	}
+	get := func(more map[string]string) map[string]string {
+		h := maps.Clone(plain)
+		maps.Copy(h, more)
+		return h
+	}
+	// looked at: every header that says something about an object
+	about := []string{"Acl", "Server-Side-Encryption", "Tagging", "Checksum", "Sdk-Checksum", "Trailer", "Decoded-Content-Length"}
+	for name, test := range map[string]struct {
+		others          map[string]any
+		put, lockPut    map[string]string // lockPut: nil = as put, but for the checksum
+		get, lockDelete map[string]string
+	}{
+		"nothing":        {nil, put(nil), nil, get(nil), nil},
+		"encrypt":        {map[string]any{"encrypt": true}, put(map[string]string{"X-Amz-Server-Side-Encryption": "AES256"}), nil, get(nil), nil},
+		"KMS":            {map[string]any{"encrypt": true, "kms_key_id": kmsKeyID}, put(map[string]string{"X-Amz-Server-Side-Encryption": "aws:kms", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": kmsKeyID}), nil, get(nil), nil},
+		"customer's key": {map[string]any{"encrypt": true, "sse_customer_key": sseKey}, put(customer), nil, get(customer), nil},
+		"not encrypted":  {map[string]any{"sse_customer_key": sseKey}, put(nil), nil, get(nil), nil},
+		"ACL":            {map[string]any{"acl": "bucket-owner-full-control"}, put(map[string]string{"X-Amz-Acl": "bucket-owner-full-control"}), nil, get(nil), nil},
+		"tags": {map[string]any{"state_tags": map[string]any{"a b": "1&2", "c": "3"}, "lock_tags": map[string]any{"l": "4"}},
+			put(map[string]string{"X-Amz-Tagging": "a+b=1%262&c=3"}), put(map[string]string{"X-Amz-Tagging": "l=4"}), get(nil), nil},
+		"no checksum": {map[string]any{"skip_s3_checksum": true}, conditional(usual), nil, map[string]string{}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			isolate(t)
+			r := record(t)
+			b := r.opened(t, r.direct(), map[string]any{"use_lockfile": true}, test.others)
+			use(t, b)
+			requests := r.take()
+			check := func(what string, want map[string]string, ignoreSum bool) {
+				t.Helper()
+				found := find(requests, what)
+				if len(found) != 1 {
+					t.Fatalf("%d requests %s", len(found), what)
+				}
+				got := map[string]string{}
+				for header := range found[0].Header {
+					rest, amz := strings.CutPrefix(header, "X-Amz-")
+					if header == "Content-Type" || header == "If-None-Match" || header == "Content-Encoding" ||
+						amz && slices.ContainsFunc(about, func(name string) bool { return strings.HasPrefix(rest, name) }) {
+						got[header] = found[0].Header.Get(header)
+					}
+				}
+				want = maps.Clone(want)
+				if _, has := got["X-Amz-Checksum-Sha256"]; ignoreSum && has && want["X-Amz-Checksum-Sha256"] != "" {
+					want["X-Amz-Checksum-Sha256"] = got["X-Amz-Checksum-Sha256"] // of a body of its own
+				}
+				if d := diff.Diff(want, got); d != "" {
+					t.Errorf("%s (-want +got):\n%s", what, d)
+				}
+			}
+			if test.lockPut == nil {
+				test.lockPut = test.put
+			}
+			check("PUT "+state, test.put, false)
+			check("GET "+state, test.get, false)
+			check("PUT "+lockFile, test.lockPut, true)
+			check("DELETE "+lockFile, map[string]string{}, false)
+		})
+	}
+}
+
+// TestWireCredentials: where credentials come from, by the key that a request is
+// signed with and the requests that were made for it.
+func TestWireCredentials(t *testing.T) {
+	const (
+		assume, web = "AssumeRole", "AssumeRoleWithWebIdentity"
+		token       = "PUT /latest/api/token"
+		list        = "GET /latest/meta-data/iam/security-credentials/"
+		get         = "GET /b/k"
+	)
+	none := map[string]any{"access_key": nil, "secret_key": nil}
+	webToken := map[string]any{"assume_role_with_web_identity.role_arn": roleARN, "assume_role_with_web_identity.web_identity_token": "a token"}
+	chained := merge(webToken, role)
+	off := map[string]any{"skip_metadata_api_check": true}
+	startURL := "https://example.awsapps.com/start"
+	cached := sha1.Sum([]byte(startURL))
+	files := map[string]string{
+		".aws/config": "[profile chain]\nrole_arn = " + roleARN + "\nsource_profile = source\n" +
+			"[profile web]\nrole_arn = " + roleARN + "\nweb_identity_token_file = TOKEN\n" +
+			"[profile sso]\nsso_start_url = " + startURL + "\nsso_region = eu-central-1\nsso_account_id = 1\nsso_role_name = r\n",
+		".aws/credentials": "[source]\naws_access_key_id = SOURCE\naws_secret_access_key = s\n",
+		".aws/sso/cache/" + hex.EncodeToString(cached[:]) + ".json": `{"accessToken":"bearer","expiresAt":"` + never + `"}`,
+		"token": "a token",
+	}
+	for name, test := range map[string]struct {
+		env    map[string]string
+		others map[string]any
+		key    string // access key; "" = no request could be signed
+		want   []string
+	}{
+		"static":                {nil, nil, "AKIA", []string{get}},
+		"role":                  {nil, role, assume, []string{assume, get}},
+		"deprecated role":       {nil, oldRole, assume, []string{assume, get}},
+		"web identity":          {nil, merge(none, webToken), web, []string{web, get}},
+		"web identity, file":    {nil, merge(none, map[string]any{"assume_role_with_web_identity.role_arn": roleARN, "assume_role_with_web_identity.web_identity_token_file": "~/token"}), web, []string{web, get}},
+		"web identity, chained": {nil, merge(none, chained), assume, []string{web, assume, get}},
+		"web identity, pod":     {map[string]string{"AWS_ROLE_ARN": roleARN, "AWS_WEB_IDENTITY_TOKEN_FILE": "~/token"}, none, web, []string{web, get}},
+		"role of a profile":     {nil, merge(none, map[string]any{"profile": "chain"}), assume, []string{assume, get}},
+		"web of a profile":      {nil, merge(none, map[string]any{"profile": "web"}), web, []string{web, get}},
+		"SSO":                   {nil, merge(none, map[string]any{"profile": "sso"}), "SSO", []string{"GET /federation/credentials", get}},
+		"metadata":              {nil, none, "Metadata", []string{token, list, list + "machine", get}},
+		"metadata off":          {nil, merge(none, off), "", nil},
+		"metadata off, env":     {map[string]string{"AWS_EC2_METADATA_DISABLED": "true"}, none, "", nil},
+		"metadata on":           {map[string]string{"AWS_EC2_METADATA_DISABLED": "true"}, merge(none, map[string]any{"skip_metadata_api_check": false}), "Metadata", []string{token, list, list + "machine", get}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home := isolate(t)
+			t.Setenv("AWS_PROFILE", "")
+			for file, text := range files {
+				write(t, home, file, strings.ReplaceAll(text, "TOKEN", home+"/token"))
+			}
+			for variable, value := range test.env {
+				t.Setenv(variable, strings.Replace(value, "~", home, 1))
+			}
+			r := record(t)
+			b := r.opened(t, r.direct(), map[string]any{"ec2_metadata_service_endpoint": r.URL}, test.others)
+			_, err := b.Read(t.Context(), "default")
+			requests := r.take()
+			var got []string
+			for _, request := range requests {
+				got = append(got, request.what())
+			}
+			if d := diff.Diff(test.want, got); d != "" {
+				t.Errorf("requests (-want +got):\n%s", d)
+			}
+			if test.key == "" {
+				if !errors.Is(err, backend.ErrPermission) {
+					t.Errorf("without credentials: %v", err)
+				}
+				return
+			}
+			if key, _, _ := requests[len(requests)-1].scope(); key != test.key || !errors.Is(err, backend.ErrNotExist) {
+				t.Errorf("signed with %q, want %q; %v", key, test.key, err)
+			}
+		})
+	}
+}
+
+// TestWireAssumeRole: what STS is told about a role.
+func TestWireAssumeRole(t *testing.T) {
+	isolate(t)
+	r := record(t)
+	b := r.opened(t, r.direct(), map[string]any{
+		"token": "session", "sts_region": "us-east-1",
+		"assume_role.role_arn": roleARN, "assume_role.duration": "1h", "assume_role.external_id": "ext", "assume_role.policy": "{}",
+		"assume_role.policy_arns": policyARN, "assume_role.session_name": "me", "assume_role.source_identity": "source",
+		"assume_role.tags": map[string]any{"team": "states"}, "assume_role.transitive_tag_keys": "team",
+		"assume_role_with_web_identity.role_arn": roleARN + "-web", "assume_role_with_web_identity.duration": "30m",
+		"assume_role_with_web_identity.policy": `{"a":1}`, "assume_role_with_web_identity.policy_arns": policyARN + "-web",
+		"assume_role_with_web_identity.session_name": "web", "assume_role_with_web_identity.web_identity_token": "a token",
+	})
+	if _, err := b.Read(t.Context(), "default"); !errors.Is(err, backend.ErrNotExist) {
+		t.Error(err)
+	}
+	requests := r.take()
+	for action, want := range map[string]map[string]string{
+		"AssumeRole": {"RoleArn": roleARN, "DurationSeconds": "3600", "ExternalId": "ext", "Policy": "{}", "PolicyArns.member.1.arn": policyARN,
+			"RoleSessionName": "me", "SourceIdentity": "source", "Tags.member.1.Key": "team", "Tags.member.1.Value": "states", "TransitiveTagKeys.member.1": "team"},
+		"AssumeRoleWithWebIdentity": {"RoleArn": roleARN + "-web", "DurationSeconds": "1800", "Policy": `{"a":1}`, "PolicyArns.member.1.arn": policyARN + "-web",
+			"RoleSessionName": "web", "WebIdentityToken": "a token"},
+	} {
+		found := find(requests, action)
+		if len(found) != 1 {
+			t.Fatalf("%d times %s", len(found), action)
+		}
+		got := map[string]string{}
+		for name := range found[0].Form {
+			if name != "Action" && name != "Version" {
+				got[name] = found[0].Form.Get(name)
+			}
+		}
+		if d := diff.Diff(want, got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", action, d)
+		}
+	}
+	key, region, service := find(requests, "AssumeRole")[0].scope()
+	if key != "AssumeRoleWithWebIdentity" || region != "us-east-1" || service != "sts" {
+		t.Errorf("AssumeRole is signed with %s for %s in %s", key, service, region)
+	}
+	if token := find(requests, "GET /b/k")[0].Header.Get("X-Amz-Security-Token"); token != "of AssumeRole" {
+		t.Errorf("the session token of the role is %q", token)
+	}
+}
+
+// TestWireSessionToken: the one that is set goes with static keys.
+func TestWireSessionToken(t *testing.T) {
+	isolate(t)
+	r := record(t)
+	use(t, r.opened(t, r.direct(), map[string]any{"token": "session", "dynamodb_table": "locks"}))
+	for _, request := range r.take() {
+		if got := request.Header.Get("X-Amz-Security-Token"); got != "session" {
+			t.Errorf("%s has the session token %q", request.what(), got)
+		}
+	}
+}
+
+// TestWireExpired: credentials that a service calls expired are fetched anew, once.
+func TestWireExpired(t *testing.T) {
+	isolate(t)
+	for _, test := range []struct {
+		refusals int
+		want     []string
+		kind     error
+	}{
+		{1, []string{"AssumeRole", "GET /b/k", "AssumeRole", "GET /b/k"}, backend.ErrNotExist},
+		{9, []string{"AssumeRole", "GET /b/k", "AssumeRole", "GET /b/k"}, backend.ErrPermission},
+	} {
+		r := record(t)
+		b := r.opened(t, r.direct(), role)
+		r.refuse = func(q recorded) (int, string) {
+			if q.Method != "GET" || test.refusals == 0 {
+				return 0, ""
+			}
+			test.refusals--
+			return 400, "<Error><Code>ExpiredToken</Code></Error>"
+		}
+		if _, err := b.Read(t.Context(), "default"); !errors.Is(err, test.kind) {
+			t.Errorf("%v; want %v", err, test.kind)
+		}
+		if d := diff.Diff(test.want, r.order()); d != "" {
+			t.Errorf("(-want +got):\n%s", d)
+		}
+	}
+}
+
+// TestAccountLists: opening asks whose credentials these are, if a list is set.
+func TestAccountLists(t *testing.T) {
+	const ours, other = "123456789012", "210987654321"
+	for name, test := range map[string]struct {
+		others map[string]any
+		status int
+		want   string // "" = it opens
+		kind   error
+	}{
+		"allowed":       {map[string]any{"allowed_account_ids": []any{other, ours}}, 0, "", nil},
+		"not allowed":   {map[string]any{"allowed_account_ids": []any{other}}, 0, `setting "allowed_account_ids": the credentials are of account 123456789012`, backend.ErrInvalid},
+		"forbidden":     {map[string]any{"forbidden_account_ids": []any{other, ours}}, 0, `setting "forbidden_account_ids": the credentials are of account 123456789012`, backend.ErrInvalid},
+		"not forbidden": {map[string]any{"forbidden_account_ids": other}, 0, "", nil},
+		"not skipped":   {map[string]any{"forbidden_account_ids": ours, "skip_requesting_account_id": true, "skip_credentials_validation": true}, 0, `setting "forbidden_account_ids"`, backend.ErrInvalid},
+		"refused":       {map[string]any{"allowed_account_ids": ours}, 403, "allowed_account_ids and forbidden_account_ids need", backend.ErrPermission},
+		"down":          {map[string]any{"allowed_account_ids": ours}, 503, "allowed_account_ids and forbidden_account_ids need", backend.ErrTransient},
+	} {
+		t.Run(name, func(t *testing.T) {
+			isolate(t)
+			r := record(t)
+			r.refuse = func(recorded) (int, string) { return test.status, "" }
+			_, err := open(t, merge(r.direct(), test.others))
+			if got := r.order(); !slices.Equal(got, []string{"GetCallerIdentity"}) {
+				t.Errorf("requests: %q", got)
+			}
+			if test.want == "" && err == nil {
+				return
+			}
+			if err == nil || test.want == "" || !strings.Contains(err.Error(), test.want) || !errors.Is(err, test.kind) {
+				t.Errorf("%v; want %q", err, test.want)
+			}
+		})
+	}
+}
+
+// TestWireProxies: which requests go by a proxy. Those past it find no such host.
+func TestWireProxies(t *testing.T) {
+	const proxied, tunnelled, past = "absolute", "CONNECT", ""
+	plain, secure := map[string]any{"endpoints.s3": "http://s3.invalid"}, map[string]any{"endpoints.s3": "https://s3.invalid"}
+	for name, test := range map[string]struct {
+		env, settings []string // set to the proxy's URL
+		noProxy       string
+		others        map[string]any
+		want          string
+	}{
+		"none":                          {nil, nil, "", plain, past},
+		"http_proxy":                    {nil, []string{"http_proxy"}, "", plain, proxied},
+		"http_proxy, https":             {nil, []string{"http_proxy"}, "", secure, tunnelled}, // as in Terraform
+		"https_proxy":                   {nil, []string{"https_proxy"}, "", secure, tunnelled},
+		"https_proxy, http":             {nil, []string{"https_proxy"}, "", plain, past},
+		"HTTP_PROXY":                    {[]string{"HTTP_PROXY"}, nil, "", plain, proxied},
+		"HTTP_PROXY, https":             {[]string{"HTTP_PROXY"}, nil, "", secure, past},
+		"HTTPS_PROXY":                   {[]string{"HTTPS_PROXY"}, nil, "", secure, tunnelled},
+		"no_proxy":                      {nil, []string{"http_proxy", "https_proxy"}, ".invalid", secure, past},
+		"no_proxy against the variable": {[]string{"HTTPS_PROXY"}, nil, "s3.invalid", secure, past},
+		"no_proxy for others":           {nil, []string{"http_proxy"}, ".internal", plain, proxied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			isolate(t)
+			r := record(t)
+			for _, variable := range test.env {
+				t.Setenv(variable, r.Proxy)
+			}
+			others := merge(r.direct(), map[string]any{"custom_ca_bundle": r.CAFile}, test.others)
+			for _, setting := range test.settings {
+				others[setting] = r.Proxy
+			}
+			if test.noProxy != "" {
+				others["no_proxy"] = test.noProxy
+			}
+			_, err := r.opened(t, others).Read(t.Context(), "default")
+			requests := r.take()
+			if test.want == past {
+				if len(requests) != 0 || !errors.Is(err, backend.ErrTransient) {
+					t.Errorf("%d requests came by the proxy; %v", len(requests), err)
+				}
+				return
+			}
+			if len(requests) != 1 || requests[0].Proxy != test.want || requests[0].Host != "s3.invalid" || !errors.Is(err, backend.ErrNotExist) {
+				t.Errorf("requests by the proxy: %+v; want one by %s; %v", requests, test.want, err)
+			}
+		})
+	}
+}
+
+// TestWireTrust: which certificates are trusted.
+func TestWireTrust(t *testing.T) {
+	for name, test := range map[string]struct {
+		setting, variable bool
+		others            map[string]any
+		trusted           bool
+	}{
+		"nobody's":           {false, false, nil, false},
+		"custom_ca_bundle":   {true, false, nil, true},
+		"AWS_CA_BUNDLE":      {false, true, nil, true},
+		"insecure":           {false, false, map[string]any{"insecure": true}, true},
+		"insecure beside it": {true, false, map[string]any{"insecure": true}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			isolate(t)
+			r := record(t)
+			others := merge(r.direct(), map[string]any{"endpoints.s3": r.TLS}, test.others)
+			if test.setting {
+				others["custom_ca_bundle"] = r.CAFile
+			}
+			if test.variable {
+				t.Setenv("AWS_CA_BUNDLE", r.CAFile)
+			}
+			_, err := r.opened(t, others).Read(t.Context(), "default")
+			if test.trusted && !errors.Is(err, backend.ErrNotExist) {
+				t.Error(err)
+			}
+			if !test.trusted && (!errors.Is(err, backend.ErrInvalid) || !strings.Contains(err.Error(), "custom_ca_bundle")) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestWireRetries: max_retries are the attempts in all.
+func TestWireRetries(t *testing.T) {
+	isolate(t)
+	r := record(t)
+	r.refuse = func(recorded) (int, string) { return http.StatusServiceUnavailable, "" }
+	b := r.opened(t, r.direct(), map[string]any{"max_retries": 2})
+	if _, err := b.Read(t.Context(), "default"); !errors.Is(err, backend.ErrTransient) {
+		t.Error(err)
+	}
+	if got := r.order(); len(got) != 2 {
+		t.Errorf("requests: %q", got)
+	}
+}
+
+// TestCloseConnections: Close leaves no connection of a client that New has made.
+func TestCloseConnections(t *testing.T) {
+	isolate(t)
+	r := record(t)
+	b := r.opened(t, r.direct(), role, map[string]any{"dynamodb_table": "locks", "endpoints.s3": r.TLS, "custom_ca_bundle": r.CAFile})
+	use(t, b)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.closed(t)
+}
