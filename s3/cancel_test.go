@@ -23,24 +23,19 @@ const prompt = 2 * time.Second
 type hanging struct {
 	wire
 	c       *client
-	reached chan struct{} // closed when a request hangs
+	reached [2]<-chan struct{} // closed when a request hangs, by server
 	release func()
 }
 
 func (n *namespace) hanging(t *testing.T, nth int, fault faultproxy.Fault) *hanging {
-	h := &hanging{wire: n.wire(t), reached: make(chan struct{})}
+	h := &hanging{wire: n.wire(t)}
 	var seen atomic.Int32
 	var handles []*faultproxy.Handle
-	match := func(*http.Request) bool { // counts the requests to all servers
-		now := int(seen.Add(1))
-		if now == nth {
-			close(h.reached)
-		}
-		return now >= nth
-	}
-	for _, p := range []*faultproxy.Proxy{h.objects, h.tables} {
+	match := func(*http.Request) bool { return int(seen.Add(1)) >= nth } // counts the requests to both servers
+	for i, p := range []*faultproxy.Proxy{h.objects, h.tables} {
 		if p != nil {
-			handles = append(handles, p.Add(faultproxy.Rule{Match: match, Times: faultproxy.Always, Fault: fault}))
+			handle := p.Add(faultproxy.Rule{Match: match, Times: faultproxy.Always, Fault: fault})
+			handles, h.reached[i] = append(handles, handle), handle.Reached()
 		}
 	}
 	h.release = func() {
@@ -64,7 +59,8 @@ func (h *hanging) cancel(t *testing.T, call func(context.Context) error) (err er
 	select {
 	case err := <-done:
 		return err, false
-	case <-h.reached:
+	case <-h.reached[0]:
+	case <-h.reached[1]:
 	}
 	cancel()
 	select {

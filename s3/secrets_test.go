@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -214,7 +215,9 @@ func TestExpiredHead(t *testing.T) {
 	}
 	w := n.wire(t)
 	refused := w.add(faultproxy.Rule{Times: 2, Fault: faultproxy.Answer(faultproxy.Reply{Status: 400, Body: "<Error><Code>ExpiredToken</Code></Error>"})})
-	got, err := n.client(t, w).Stat(t.Context(), "default")
+	got, err := n.client(t, w, func(c *s3.Config) {
+		c.Client = sdk.New(c.Client.Options(), func(o *sdk.Options) { o.Credentials = aws.NewCredentialsCache(o.Credentials) })
+	}).Stat(t.Context(), "default")
 	if err != nil || got != want || refused() != 2 {
 		t.Errorf("got revision %q, %v, want %q; refused %d times", got, err, want, refused())
 	}
