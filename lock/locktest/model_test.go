@@ -14,8 +14,9 @@ import (
 func TestStep(t *testing.T) {
 	take, look := call{method: "Lock"}, call{method: "Holder"}
 	release := func(id string) call { return call{"Unlock", "", id} }
-	ok := func(id string) reply { return reply{"ok", id} }
-	held := func(id string) reply { return reply{"held", id} }
+	ok := func(id string) reply { return reply{outcome: "ok", id: id} }
+	held := func(id string) reply { return reply{outcome: "held", id: id} }
+	named := func(id, ref string) reply { return reply{"ok", id, ref} }
 	free, unknown := reply{outcome: "free"}, reply{outcome: "unknown"}
 	type called struct {
 		call  call
@@ -27,6 +28,9 @@ func TestStep(t *testing.T) {
 		want  bool
 	}{
 		{"lock, look, unlock", []called{{take, ok("1")}, {look, ok("1")}, {release("1"), ok("")}, {look, free}}, true},
+		{"unlock by the caller's own ID", []called{{take, unknown}, {look, named("7", "mine")}, {release("mine"), ok("")}, {look, free}}, true},
+		{"unlock by another's own ID", []called{{take, named("7", "mine")}, {release("yours"), ok("")}}, false},
+		{"refused by the caller's own ID", []called{{take, named("7", "mine")}, {release("mine"), reply{"held", "7", "mine"}}}, false},
 		{"two holders", []called{{take, ok("1")}, {take, ok("2")}}, false},
 		{"refused", []called{{take, ok("1")}, {take, held("1")}, {release("2"), held("1")}}, true},
 		{"refused by another", []called{{take, ok("1")}, {take, held("2")}}, false},

@@ -1,0 +1,126 @@
+package gcs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"cloud.google.com/go/auth"
+	"cloud.google.com/go/storage"
+	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/settle"
+	"google.golang.org/api/googleapi"
+)
+
+// failed is the error of a call.
+func (c call) failed(kind, err error) error {
+	place := "gs://" + c.backend.config.Bucket + "/" + c.object
+	return &backend.Error{Op: c.op, Backend: place, Workspace: c.workspace, Kind: kind, Err: err}
+}
+
+// readError translates the vendor's error of a request that changes nothing.
+// permission is what it takes.
+func (b *Backend) readError(ctx context.Context, c call, permission string, err error) error {
+	kind, hint := translate(err, permission, b.config)
+	switch {
+	case kind == backend.ErrNotExist:
+		b.found.Store(true)
+	case kind != backend.ErrUnknown && kind != backend.ErrTransient:
+	case ctx.Err() != nil:
+		kind = ctx.Err()
+	default:
+		kind = backend.ErrTransient
+	}
+	return c.translated(kind, hint, err)
+}
+
+// changeError translates the vendor's error of a request that may change something.
+func (b *Backend) changeError(c call, permission string, err error) error {
+	kind, hint := translate(err, permission, b.config)
+	if kind == backend.ErrNotExist && permission == "storage.objects.create" { // on a generation that is gone
+		kind = backend.ErrConflict
+	}
+	return c.translated(kind, hint, err)
+}
+
+func (c call) translated(kind error, hint string, err error) error {
+	if hint != "" {
+		err = fmt.Errorf("%s: %w", hint, err)
+	}
+	failed := c.failed(kind, err)
+	var reply *googleapi.Error
+	if errors.As(err, &reply) {
+		if seconds, err := strconv.Atoi(reply.Header.Get("Retry-After")); err == nil && seconds > 0 {
+			return settle.RetryAfter(failed, time.Duration(seconds)*time.Second)
+		}
+	}
+	return failed
+}
+
+// translate finds the kind of a vendor's error, and what to do about it. It is
+// ErrUnknown for a request that may have been applied.
+func translate(err error, permission string, config Config) (kind error, hint string) {
+	var reply *googleapi.Error
+	var refused *auth.Error
+	var credentials *credentialsError
+	var certificate *tls.CertificateVerificationError
+	var op *net.OpError
+	switch {
+	case errors.Is(err, storage.ErrBucketNotExist):
+		return backend.ErrNoStore, noBucket(config)
+	case errors.As(err, &reply):
+		return status(reply, permission, config)
+	case errors.Is(err, storage.ErrObjectNotExist):
+		return backend.ErrNotExist, ""
+	case errors.As(err, &refused) && refused.Temporary():
+		return backend.ErrTransient, "no token is to be had at present"
+	case errors.As(err, &refused) || errors.As(err, &credentials):
+		return backend.ErrPermission, "no token is given for the credentials"
+	case errors.As(err, &certificate):
+		return backend.ErrInvalid, "the endpoint's certificate is not trusted"
+	case errors.As(err, &op) && op.Op == "dial":
+		return backend.ErrTransient, "the endpoint cannot be reached"
+	}
+	return backend.ErrUnknown, ""
+}
+
+// status finds them for a reply.
+func status(reply *googleapi.Error, permission string, config Config) (kind error, hint string) {
+	text := strings.ToLower(reply.Message + reply.Body)
+	switch code := reply.Code; {
+	case code == http.StatusUnauthorized:
+		return backend.ErrPermission, "the credentials are missing, wrong or expired"
+	case code == http.StatusForbidden:
+		return backend.ErrPermission, fmt.Sprintf("the credentials need the permission %s on bucket %q", permission, config.Bucket)
+	case code == http.StatusNotFound && (strings.Contains(text, "bucket does not exist") || strings.Contains(text, "nosuchbucket")):
+		return backend.ErrNoStore, noBucket(config)
+	case code == http.StatusNotFound:
+		return backend.ErrNotExist, ""
+	case code == http.StatusPreconditionFailed:
+		return backend.ErrConflict, ""
+	case code == http.StatusRequestEntityTooLarge:
+		return backend.ErrTooLarge, ""
+	case code == http.StatusTooManyRequests:
+		return backend.ErrTransient, "the service is throttling"
+	case code == http.StatusRequestTimeout, code >= 500:
+		return backend.ErrUnknown, ""
+	case strings.Contains(text, "customer"): // CustomerEncryptionKeyIsIncorrect, ResourceIsEncryptedWithCustomerEncryptionKey, …
+		return backend.ErrInvalid, "encryption_key must be the key that the object was written with"
+	}
+	return backend.ErrInvalid, ""
+}
+
+func noBucket(config Config) string {
+	return fmt.Sprintf("there is no bucket %q; create it, or correct the setting bucket", config.Bucket)
+}
+
+// A credentialsError says that no token was given: no request has been made.
+type credentialsError struct{ error }
+
+func (e *credentialsError) Unwrap() error { return e.error }
