@@ -1,0 +1,116 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/statelatch/statelatch/backend"
+)
+
+// Driver opens Backends of type "consul".
+var Driver = backend.NewDriver(func(ctx context.Context, c Config) (backend.Backend, error) { return New(ctx, c) }, "consul")
+
+// Config says where the states are and how they are stored. The names of its
+// settings and their rules are those of Terraform's and OpenTofu's consul backend.
+// What is not set comes from the variables that Consul's own client reads
+// (CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN_FILE, CONSUL_HTTP_TOKEN, CONSUL_NAMESPACE, …);
+// an empty string counts as not set.
+type Config struct {
+	Path        string         `setting:"path,required" url:"path"`
+	Address     string         `setting:"address" url:"host"` // host:port, or unix:///socket
+	Scheme      string         `setting:"scheme"`             // "http" or "https"
+	AccessToken backend.Secret `setting:"access_token"`
+	Datacenter  string         `setting:"datacenter"` // the agent's if not set
+	HTTPAuth    backend.Secret `setting:"http_auth"`  // user[:password]
+	GZIP        bool           `setting:"gzip"`
+	Lock        *bool          `setting:"lock" default:"true"` // nil means true
+	CAFile      string         `setting:"ca_file"`
+	CertFile    string         `setting:"cert_file"`
+	KeyFile     string         `setting:"key_file"`
+
+	// MaxSize is the largest state in bytes, decompressed; 1 GiB if not set.
+	MaxSize int64 `setting:"max_size"`
+
+	// Client is a ready client, instead of one made from the settings above.
+	Client *api.Client
+}
+
+func (c Config) maxSize() int64 {
+	if c.MaxSize > 0 {
+		return c.MaxSize
+	}
+	return 1 << 30
+}
+
+// New opens a Backend. It makes no request.
+func New(_ context.Context, config Config) (*Backend, error) {
+	b := &Backend{config: config, client: config.Client}
+	err := config.check()
+	if err == nil && b.client == nil {
+		b.client, b.transport, err = config.connect()
+	}
+	if errors.Is(err, fs.ErrNotExist) { // a missing certificate is no missing state
+		err = errors.New(err.Error())
+	}
+	if err != nil {
+		return nil, &backend.Error{Op: "open", Backend: "consul " + config.Path, Kind: backend.ErrInvalid, Err: err}
+	}
+	return b, nil
+}
+
+func (c Config) check() error {
+	var problems []error
+	add := func(name, text string) {
+		problems = append(problems, &backend.SettingError{Name: name, Err: errors.New(text)})
+	}
+	switch trimmed := strings.TrimRight(c.Path, "/"); {
+	case c.Path == "":
+		add("path", "it is required")
+	case trimmed != strings.TrimPrefix(path.Clean("/"+trimmed), "/") || len(c.Path) > len(trimmed)+1:
+		// The agent would answer for another key.
+		add("path", `it neither begins with a slash nor has empty parts, "." or ".."`)
+	}
+	if c.Scheme != "" && c.Scheme != "http" && c.Scheme != "https" {
+		add("scheme", "it is http or https")
+	}
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		add("cert_file", "it and key_file go together")
+	}
+	if c.MaxSize < 0 {
+		add("max_size", "it is a number of bytes, above zero")
+	}
+	return errors.Join(problems...)
+}
+
+// connect makes a client and the transport that Close releases.
+func (c Config) connect() (*api.Client, http.RoundTripper, error) {
+	config := api.DefaultConfig()
+	for _, s := range []struct {
+		value string
+		into  *string
+	}{
+		{c.Address, &config.Address}, {c.Scheme, &config.Scheme}, {string(c.AccessToken), &config.Token}, {c.Datacenter, &config.Datacenter},
+		{c.CAFile, &config.TLSConfig.CAFile}, {c.CertFile, &config.TLSConfig.CertFile}, {c.KeyFile, &config.TLSConfig.KeyFile},
+	} {
+		if s.value != "" {
+			*s.into = s.value
+		}
+	}
+	if c.HTTPAuth != "" {
+		user, password, _ := strings.Cut(string(c.HTTPAuth), ":")
+		config.HttpAuth = &api.HttpBasicAuth{Username: user, Password: password}
+	}
+	config.Transport.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 17 * time.Second}).DialContext // as Terraform
+	client, err := api.NewClient(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	return client, config.HttpClient.Transport, nil
+}
