@@ -89,14 +89,16 @@ func (b *Backend) take(ctx context.Context, c call, info lock.Info) error {
 			return none, err
 		},
 		Look: func(ctx context.Context) (none struct{}, found settle.Found, err error) {
-			holder, err := b.holder(ctx, c)
+			held, record, err := b.lockKeys(ctx, c)
 			switch {
-			case err == nil && holder.ID == info.ID:
+			case err != nil:
+				return none, settle.Other, err
+			case held.Session == info.ID:
 				return none, settle.Ours, nil
-			case errors.Is(err, lock.ErrNotHeld):
+			case held.Session == "" && record.Session != info.ID: // else it was ours, and released by its ID since
 				return none, settle.Before, nil
 			}
-			return none, settle.Other, err
+			return none, settle.Other, nil
 		},
 		Unknown: func(why error) error {
 			return &lock.UnknownError{Workspace: c.workspace, ID: info.ID, Err: why}
@@ -155,7 +157,11 @@ func (b *Backend) release(ctx context.Context, c call, id string) error {
 	_, err := settle.Do(ctx, settle.Request[struct{}]{
 		Try: func(ctx context.Context) (none struct{}, err error) {
 			_, failed, err := b.txn(ctx, c, ops)
-			if failed != nil && failed.OpIndex == 3 { // within the lock-delay of the release before
+			if failed != nil && failed.OpIndex == 3 { // the lock-delay of the release before
+				time.Sleep(2 * lockDelay)
+				_, failed, err = b.txn(ctx, c, ops)
+			}
+			if failed != nil && failed.OpIndex == 3 { // of a session that was not ours
 				ops = ops[:3]
 				_, failed, err = b.txn(ctx, c, ops)
 			}

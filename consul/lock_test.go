@@ -117,6 +117,42 @@ func TestUnlockStopsALateLock(t *testing.T) {
 	}
 }
 
+// A lock that was released by its ID before its own Lock knew of it is not taken
+// again, although the session lives on for a moment.
+func TestReleasedBeforeItsLockReturned(t *testing.T) {
+	n := open(t)
+	breaker, slow := n.proxied(t)
+	destroy := slow.Add(faultproxy.Rule{Match: faultproxy.Not(txns), Fault: faultproxy.Hang()})
+	b, p := n.proxied(t)
+	p.Add(faultproxy.Rule{Match: txns, Fault: faultproxy.CutAfter()})
+	released := make(chan error, 1)
+	p.Add(faultproxy.Rule{Match: txns, Nth: 2, Fault: faultproxy.Before(func(r *http.Request) {
+		go func() {
+			holder, err := breaker.Holder(t.Context(), ws)
+			if err == nil {
+				err = breaker.Unlock(t.Context(), ws, holder.ID)
+			}
+			released <- err
+		}()
+		select {
+		case <-destroy.Reached():
+		case <-r.Context().Done():
+		}
+	})})
+	_, err := b.Lock(t.Context(), ws, lock.NewInfo("test"))
+	var unknown *lock.UnknownError
+	if !errors.As(err, &unknown) {
+		t.Errorf("got %v", err)
+	}
+	destroy.Release()
+	if err := <-released; err != nil {
+		t.Error(err)
+	}
+	if _, err := n.client(t).Holder(t.Context(), ws); !errors.Is(err, lock.ErrNotHeld) || n.sessions(t) > 0 {
+		t.Errorf("got %v, and %d sessions", err, n.sessions(t))
+	}
+}
+
 // What dies with the session in mid-write is the write.
 func TestSessionInvalidatedInMidWrite(t *testing.T) {
 	n := open(t)
