@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -65,16 +66,10 @@ func NewMux(drivers ...Driver) *Mux {
 func (m *Mux) Open(ctx context.Context, typ string, decode func(config any) error) (Backend, error) {
 	d := m.drivers[typ]
 	if d == nil {
-		return nil, &Error{Op: "open", Kind: ErrInvalid, Err: fmt.Errorf("no driver for backend type %q; there are %s", typ, m.types())}
+		return nil, &Error{Op: "open", Kind: ErrInvalid, Err: fmt.Errorf("no driver for backend type %q; there are %s", typ, strings.Join(m.Types(), ", "))}
 	}
 	return d.Open(ctx, decode)
 }
 
-func (m *Mux) types() string {
-	var types []string
-	for typ := range m.drivers {
-		types = append(types, typ)
-	}
-	slices.Sort(types)
-	return strings.Join(types, ", ")
-}
+// Types returns the types that can be opened, sorted.
+func (m *Mux) Types() []string { return slices.Sorted(maps.Keys(m.drivers)) }

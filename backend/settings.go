@@ -50,13 +50,17 @@ func (e *SettingError) Unwrap() error { return e.Err }
 //		Region string `setting:"region" env:"AWS_REGION,AWS_DEFAULT_REGION"`
 //		Prefix string `setting:"workspace_key_prefix" default:"env:"`
 //
-//	  - setting: its name; with ",required", the error of a missing one is ours.
+//	  - setting: its name; with ",required", the error of a missing one is ours. With
+//	    ",file" it names a file, and with ",contents" a file or what would be in one: a
+//	    relative name is taken from the working directory, or from the one that a
+//	    configuration is in (package tfconfig). ",file,home" says that the driver takes
+//	    a leading ~/ for the home directory.
 //	  - env: the variables that are asked, in order, where the setting is not set; an
 //	    empty variable counts as not set.
 //	  - default: what holds where those are not set either.
 //	  - url: the place that it has in a URL beside the parameters: "host"; "path",
-//	    without its leading slash; or "file", the path with it, or what follows the
-//	    scheme directly (local:terraform.tfstate).
+//	    without its leading slash; "file", the path with it, or what follows the
+//	    scheme directly (local:terraform.tfstate); or "url", scheme, host and path.
 //
 // Fields are of a string, bool, integer or float kind, a time.Duration ("15m"), a
 // []string, a map[string]string, or a struct of settings, or a pointer to one of
@@ -98,8 +102,8 @@ func (s Settings) decode(into reflect.Value, prefix string) (errs []error) {
 }
 
 func settingName(f reflect.StructField) (name string, required bool) {
-	name, option, _ := strings.Cut(f.Tag.Get("setting"), ",")
-	return name, option == "required"
+	name, options, _ := strings.Cut(f.Tag.Get("setting"), ",")
+	return name, slices.Contains(strings.Split(options, ","), "required")
 }
 
 // fallback returns what holds for a setting that is not set.

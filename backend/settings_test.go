@@ -159,12 +159,6 @@ func TestOpenURL(t *testing.T) {
 	}
 }
 
-func FuzzOpenURL(f *testing.F) {
-	f.Add("test://b/k?region=r&assume_role.role_arn=x")
-	f.Add("test:%zz?a.b.c=1&a=2#f")
-	f.Fuzz(func(t *testing.T, rawURL string) { drivers.OpenURL(t.Context(), rawURL) })
-}
-
 func TestMuxRefusesDuplicates(t *testing.T) {
 	defer func() {
 		if recover() == nil {

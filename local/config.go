@@ -20,9 +20,9 @@ const (
 type Config struct {
 	// Path is the state file of the default workspace. Relative paths are taken from
 	// the working directory, as Terraform takes them, at the time of New.
-	Path string `setting:"path" default:"terraform.tfstate" url:"file"`
+	Path string `setting:"path,file" default:"terraform.tfstate" url:"file"`
 	// WorkspaceDir has a directory for each other workspace.
-	WorkspaceDir string `setting:"workspace_dir" default:"terraform.tfstate.d"`
+	WorkspaceDir string `setting:"workspace_dir,file" default:"terraform.tfstate.d"`
 	// NoBackup turns off the copy that each change leaves of what it replaces, in
 	// a file named like the state file with ".backup" added.
 	NoBackup bool `setting:"no_backup"`
