@@ -84,6 +84,12 @@ func (n *connection) client(ctx context.Context) (*container.Client, error) {
 			return nil, err
 		}
 	}
+	if c.SubscriptionID == "" && (lookupKey || c.LookupBlobEndpoint) {
+		var err error
+		if c.SubscriptionID, err = cliSubscription(ctx); err != nil {
+			return nil, err
+		}
+	}
 	endpoint := cmp.Or(c.BlobEndpoint, "https://"+c.StorageAccountName+".blob."+n.place.suffix)
 	if c.LookupBlobEndpoint {
 		var err error

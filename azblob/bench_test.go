@@ -2,14 +2,45 @@ package azblob_test
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"runtime"
 	"testing"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
+
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/backend/backendtest"
+	"github.com/statelatch/statelatch/internal/measure"
+	"github.com/statelatch/statelatch/internal/tftest"
 )
 
 func Benchmark(b *testing.B) { backendtest.Benchmarks(b, target(b, "", false)) }
+
+// BenchmarkBeside has the vendor's client put a blob by one request, and read it.
+func BenchmarkBeside(b *testing.B) {
+	n := newNamespace(b, false)
+	bare := n.blob(b, "bare")
+	measure.Backend(b, n.client(b, nil), measure.Bare{
+		Put: func(ctx context.Context, data []byte) error {
+			_, err := bare.Upload(ctx, streaming.NopCloser(bytes.NewReader(data)), nil)
+			return err
+		},
+		Get: func(ctx context.Context) error {
+			reply, err := bare.DownloadStream(ctx, nil)
+			if err != nil {
+				return err
+			}
+			defer reply.Body.Close()
+			_, err = io.ReadAll(reply.Body)
+			return err
+		},
+	})
+}
+
+func BenchmarkTerraformHandOff(b *testing.B) {
+	tftest.HandOff(b, tftest.Terraform(b), newSky(b).fixture(b, "terraform"))
+}
 
 // TestMemory: a state is held once, in reading and in writing.
 func TestMemory(t *testing.T) {

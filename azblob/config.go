@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
@@ -14,7 +15,7 @@ import (
 )
 
 // Driver opens Backends of type "azurerm" (or "azblob").
-var Driver = backend.NewDriver(func(ctx context.Context, c Config) (backend.Backend, error) { return New(ctx, c) }, "azurerm", "azblob")
+var Driver = backend.NewDriver(func(ctx context.Context, c Config) (backend.Backend, error) { return New(ctx, c.orEnvironment()) }, "azurerm", "azblob")
 
 // Config says where the states are. The names of its settings, their variables and
 // their rules are those of Terraform's and OpenTofu's azurerm backend; where the two
@@ -34,7 +35,7 @@ type Config struct {
 	// Snapshot keeps a snapshot of each state before it is replaced.
 	Snapshot            bool           `setting:"snapshot" env:"ARM_SNAPSHOT"`
 	CustomerProvidedKey backend.Secret `setting:"customer_provided_key" env:"ARM_CUSTOMER_PROVIDED_KEY"`            // 32 bytes in base64
-	EncryptionScope     string         `setting:"encryption_scope" env:"ARM_ENCRYPTION_SCOPE,ARM_ENCRYPTION_SCOPE"` // OpenTofu misspells it
+	EncryptionScope     string         `setting:"encryption_scope" env:"ARM_ENCYRPTION_SCOPE,ARM_ENCRYPTION_SCOPE"` //nolint:misspell // the first is OpenTofu's own spelling
 
 	// Environment is the cloud: public (or global), usgovernment (or usgovernmentl4), dod
 	// (or usgovernmentl5), china, canary. MetadataHost, which is asked for the endpoints
@@ -59,6 +60,19 @@ type Config struct {
 	// Client is a ready client of the container, instead of one made from the settings
 	// about account, cloud and login.
 	Client *container.Client
+}
+
+// orEnvironment takes a setting that is "" from its variable or default, as Terraform
+// does with those of this backend: in others, one that is set to "" stays so.
+func (c Config) orEnvironment() Config {
+	var unset Config
+	_ = backend.Settings{}.Decode(&unset) // what this complains of is set, or decoding c has complained of it
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(c)) {
+		if field := reflect.ValueOf(&c).Elem().FieldByIndex(f.Index); f.Type.Kind() == reflect.String && field.IsZero() {
+			field.Set(reflect.ValueOf(unset).FieldByIndex(f.Index))
+		}
+	}
+	return c
 }
 
 func (c Config) maxSize() int64 {

@@ -63,7 +63,7 @@ func TestSettings(t *testing.T) {
 		{"environment", "ARM_ENVIRONMENT", "china", func(c *azblob.Config) { c.Environment = "china" }},
 		{"metadata_host", "ARM_METADATA_HOSTNAME,ARM_METADATA_HOST", "s", func(c *azblob.Config) { c.MetadataHost = "s" }},
 		{"customer_provided_key", "ARM_CUSTOMER_PROVIDED_KEY", "s", func(c *azblob.Config) { c.CustomerProvidedKey = "s" }},
-		{"encryption_scope", "ARM_ENCRYPTION_SCOPE,ARM_ENCRYPTION_SCOPE", "s", func(c *azblob.Config) { c.EncryptionScope = "s" }},
+		{"encryption_scope", "ARM_ENCYRPTION_SCOPE,ARM_ENCRYPTION_SCOPE", "s", func(c *azblob.Config) { c.EncryptionScope = "s" }}, //nolint:misspell // the first is OpenTofu's own spelling
 		{"timeout_seconds", "ARM_TIMEOUT_SECONDS", "7", func(c *azblob.Config) { c.TimeoutSeconds = 7 }},
 		{"endpoint", "", "s", func(c *azblob.Config) { c.Endpoint = "s" }},
 		{"blob_endpoint", "", "s", func(c *azblob.Config) { c.BlobEndpoint = "s" }},
@@ -166,8 +166,8 @@ func TestRules(t *testing.T) {
 		{"negative timeout", backend.Settings{"access_key": key, "timeout_seconds": -1}, "timeout_seconds"},
 		{"timeout that is no number", backend.Settings{"access_key": key, "timeout_seconds": "soon"}, "timeout_seconds"},
 		{"negative size", backend.Settings{"access_key": key, "max_size": -1}, "max_size"},
-		{"lookup of the key", backend.Settings{"resource_group_name": "g"}, "subscription_id"},
-		{"lookup of the endpoint", backend.Settings{"access_key": key, "lookup_blob_endpoint": true}, "resource_group_name subscription_id"},
+		{"lookup of the key", backend.Settings{"resource_group_name": "g", "use_cli": false}, "subscription_id"},
+		{"lookup of the endpoint", backend.Settings{"access_key": key, "lookup_blob_endpoint": true, "use_msi": true}, "resource_group_name subscription_id"},
 		{"secret", entra(backend.Settings{"client_secret": key}), ""},
 		{"secret without tenant", backend.Settings{"use_azuread_auth": true, "client_secret": key, "client_id": "c"}, "tenant_id"},
 		{"secret without client", backend.Settings{"use_azuread_auth": true, "client_secret": key, "tenant_id": "t"}, "client_id"},
@@ -231,5 +231,29 @@ func TestURL(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.Close()
+	}
+}
+
+// TestEmptySettings: a setting that is "" is taken from its variable or default, as in
+// Terraform. A variable that is not asked for may be anything.
+func TestEmptySettings(t *testing.T) {
+	noEnv(t)
+	s := with(backend.Settings{"access_key": "", "environment": "", "timeout_seconds": 7})
+	t.Setenv("ARM_ACCESS_KEY", "a2V5")
+	t.Setenv("ARM_TIMEOUT_SECONDS", "rubbish")
+	for environment, suffix := range map[string]string{"": "core.windows.net", "china": "core.chinacloudapi.cn"} {
+		t.Setenv("ARM_ENVIRONMENT", environment)
+		b, err := azblob.Driver.Open(t.Context(), s.Decode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		if got, want := b.(*azblob.Backend).URL(), "https://account.blob."+suffix; !strings.HasPrefix(got, want) {
+			t.Errorf("in environment %q it is at %s, want %s", environment, got, want)
+		}
+	}
+	delete(s, "timeout_seconds")
+	if _, err := azblob.Driver.Open(t.Context(), s.Decode); err == nil || !strings.Contains(err.Error(), `setting "timeout_seconds"`) {
+		t.Error(err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"flag"
 	"net/http"
 	"strings"
 	"sync"
@@ -25,10 +24,7 @@ import (
 	"github.com/statelatch/statelatch/lock"
 )
 
-func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "8") // they wait most of the time: for leases to end, for one
-	testservice.Main(m)
-}
+func TestMain(m *testing.M) { testservice.Main(m) }
 
 var (
 	azurite    = &store{kind: testservice.Azurite}

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -19,19 +21,19 @@ import (
 // is used: client certificate, client secret, federated token (OIDC), managed
 // identity, AKS workload identity, Azure CLI.
 type Identity struct {
-	SubscriptionID    string `setting:"subscription_id" env:"ARM_SUBSCRIPTION_ID"`
-	ResourceGroupName string `setting:"resource_group_name"` // to look up the account's key or endpoint
+	SubscriptionID    string `setting:"subscription_id" env:"ARM_SUBSCRIPTION_ID"` // by the Azure CLI, the one selected there
+	ResourceGroupName string `setting:"resource_group_name"`                       // to look up the account's key or endpoint
 	TenantID          string `setting:"tenant_id" env:"ARM_TENANT_ID"`
 	ClientID          string `setting:"client_id" env:"ARM_CLIENT_ID"`
-	ClientIDFile      string `setting:"client_id_file_path" env:"ARM_CLIENT_ID_FILE_PATH"`
+	ClientIDFile      string `setting:"client_id_file_path,file" env:"ARM_CLIENT_ID_FILE_PATH"`
 
 	ClientSecret     backend.Secret `setting:"client_secret" env:"ARM_CLIENT_SECRET"`
-	ClientSecretFile string         `setting:"client_secret_file_path" env:"ARM_CLIENT_SECRET_FILE_PATH"`
+	ClientSecretFile string         `setting:"client_secret_file_path,file" env:"ARM_CLIENT_SECRET_FILE_PATH"`
 
 	// ClientCertificate is a PKCS#12 bundle in base64, ClientCertificatePath the file of
 	// one.
 	ClientCertificate         backend.Secret `setting:"client_certificate" env:"ARM_CLIENT_CERTIFICATE"`
-	ClientCertificatePath     string         `setting:"client_certificate_path" env:"ARM_CLIENT_CERTIFICATE_PATH"`
+	ClientCertificatePath     string         `setting:"client_certificate_path,file" env:"ARM_CLIENT_CERTIFICATE_PATH"`
 	ClientCertificatePassword backend.Secret `setting:"client_certificate_password" env:"ARM_CLIENT_CERTIFICATE_PASSWORD"`
 
 	// UseOIDC logs in with a token of another identity provider: OIDCToken, the contents
@@ -39,7 +41,7 @@ type Identity struct {
 	// DevOps if a service connection is set, else GitHub).
 	UseOIDC              bool           `setting:"use_oidc" env:"ARM_USE_OIDC"`
 	OIDCToken            backend.Secret `setting:"oidc_token" env:"ARM_OIDC_TOKEN"`
-	OIDCTokenFile        string         `setting:"oidc_token_file_path" env:"ARM_OIDC_TOKEN_FILE_PATH"`
+	OIDCTokenFile        string         `setting:"oidc_token_file_path,file" env:"ARM_OIDC_TOKEN_FILE_PATH"`
 	OIDCRequestURL       string         `setting:"oidc_request_url" env:"ARM_OIDC_REQUEST_URL,ACTIONS_ID_TOKEN_REQUEST_URL,SYSTEM_OIDCREQUESTURI"`
 	OIDCRequestToken     backend.Secret `setting:"oidc_request_token" env:"ARM_OIDC_REQUEST_TOKEN,ACTIONS_ID_TOKEN_REQUEST_TOKEN,SYSTEM_ACCESSTOKEN"`
 	ADOServiceConnection string         `setting:"ado_pipeline_service_connection_id" env:"ARM_ADO_PIPELINE_SERVICE_CONNECTION_ID,ARM_OIDC_AZURE_SERVICE_CONNECTION_ID"`
@@ -90,6 +92,29 @@ func (i Identity) choose(options azcore.ClientOptions, private bool) (azcore.Tok
 		return azidentity.NewAzureCLICredential(&azidentity.AzureCLICredentialOptions{TenantID: i.TenantID, Subscription: i.SubscriptionID})
 	}
 	return nil, errors.New("there is no way to log in; set client_certificate, client_secret, use_oidc, use_msi, use_aks_workload_identity or use_cli")
+}
+
+// byCLI reports whether the Azure CLI is the way to log in.
+func (i Identity) byCLI() bool {
+	certificate, secret := i.ClientCertificate != "" || i.ClientCertificatePath != "", i.ClientSecret != "" || i.ClientSecretFile != ""
+	return i.UseCLI && !certificate && !secret && !i.UseOIDC && !i.UseMSI && !i.UseAKSWorkloadIdentity
+}
+
+// cliSubscription returns the subscription that is selected in the Azure CLI.
+func cliSubscription(ctx context.Context) (string, error) {
+	cmd := exec.CommandContext(ctx, "az", "account", "show", "--query", "id", "--output", "tsv")
+	cmd.WaitDelay = time.Second // for what it has started
+	out, err := cmd.Output()
+	id := strings.TrimSpace(string(out))
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case err != nil:
+		return "", &backend.SettingError{Name: "subscription_id", Err: fmt.Errorf("it is not set, and az account show does not tell it: %w", notFS(err))}
+	case id == "":
+		return "", &backend.SettingError{Name: "subscription_id", Err: errors.New("it is not set, and none is selected in the Azure CLI")}
+	}
+	return id, nil
 }
 
 // managed returns the identity of the machine.

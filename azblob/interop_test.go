@@ -28,7 +28,7 @@ func (s *sky) block(t testing.TB, program string) string {
   }`, s.server.AccessKey, box, s.key, metadataHost, secret)
 }
 
-func (s *sky) fixture(t *testing.T, program string) tftest.Fixture {
+func (s *sky) fixture(t testing.TB, program string) tftest.Fixture {
 	return tftest.Fixture{Backend: s.block(t, program), Env: s.env, Ours: s.client(t, nil)}
 }
 

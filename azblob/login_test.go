@@ -22,6 +22,7 @@ import (
 
 	"github.com/statelatch/statelatch/azblob"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/faultproxy"
 )
 
 const tenant = "11111111-2222-3333-4444-555555555555"
@@ -119,7 +120,8 @@ func ci(t *testing.T) *httptest.Server {
 	return s
 }
 
-// TestLogin logs in in each way that needs nothing but the network, and works then.
+// TestLogin logs in in each way that needs nothing but the network, where metadata_host
+// says, and works then.
 func TestLogin(t *testing.T) {
 	dir, pemBundle := t.TempDir(), bundle(t)
 	file := func(name, content string) string {
@@ -215,21 +217,48 @@ func TestManagedIdentity(t *testing.T) {
 	}
 }
 
-// TestCLI logs in with what the program az prints.
+// TestCLI logs in with what the program az prints, and finds the account's key in the
+// subscription that is selected there.
 func TestCLI(t *testing.T) {
-	s := skyOver(t, azuriteTLS.namespace(t, false))
 	dir := t.TempDir()
-	script := fmt.Sprintf("#!/bin/sh\necho '{\"accessToken\":\"%s\",\"expiresOn\":\"2099-01-01 00:00:00.000000\",\"expires_on\":4070908800}'\n", token())
-	if err := os.WriteFile(filepath.Join(dir, "az"), []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	b, err := s.open(t, func(c *azblob.Config) { c.AccessKey, c.UseAzureADAuth, c.UseCLI = "", true, true })
-	if err != nil {
-		t.Fatal(err)
+	az := func(subscription string) {
+		script := fmt.Sprintf(`#!/bin/sh
+case "$*" in
+*get-access-token*) echo '{"accessToken":"%s","expiresOn":"2099-01-01 00:00:00.000000","expires_on":4070908800}' ;;
+"account show --query id --output tsv") %s ;;
+*) exit 2 ;;
+esac
+`, token(), subscription)
+		if err := os.WriteFile(filepath.Join(dir, "az"), []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if _, err := b.Write(t.Context(), ws, []byte("state"), backend.Condition{}); err != nil {
-		t.Error(err)
+	s := skyOver(t, azuriteTLS.namespace(t, false))
+	s.proxy.Use((&entra{key: s.server.SecretKey}).answer)
+	open := func(entra bool) (*azblob.Backend, error) {
+		return s.open(t, func(c *azblob.Config) {
+			c.AccessKey, c.UseAzureADAuth, c.UseCLI, c.ResourceGroupName = "", entra, true, "group"
+		})
+	}
+	for _, entra := range []bool{true, false} {
+		az("echo selected")
+		b, err := open(entra)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Write(t.Context(), ws, []byte("state"), backend.Condition{Revision: backend.AnyRevision}); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := s.proxy.Count(faultproxy.Path("/subscriptions/selected/resourceGroups/group/providers/Microsoft.Storage/storageAccounts/devstoreaccount1/listKeys")); n != 1 {
+		t.Errorf("the key was looked up %d times in the subscription that is selected", n)
+	}
+	for _, script := range []string{"true", "echo 'Please run az login' >&2; exit 1"} {
+		az(script)
+		if _, err := open(false); !errors.Is(err, backend.ErrInvalid) || !strings.Contains(err.Error(), "subscription_id") {
+			t.Errorf("az does %q: %v", script, err)
+		}
 	}
 }
 

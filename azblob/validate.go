@@ -104,7 +104,9 @@ func (c *Config) checkAccess(p *problems) {
 	}
 	if !entered && c.ResourceGroupName != "" || c.LookupBlobEndpoint {
 		p.require("resource_group_name", c.ResourceGroupName, " to look up the account")
-		p.require("subscription_id", c.SubscriptionID, " to look up the account (or ARM_SUBSCRIPTION_ID in the environment)")
+		if !c.byCLI() { // which knows of one
+			p.require("subscription_id", c.SubscriptionID, " to look up the account (or ARM_SUBSCRIPTION_ID in the environment)")
+		}
 	}
 }
 

@@ -184,7 +184,7 @@ func TestTLSAndUnixSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clientCert, clientKey := selfSigned(t)
+	clientCert, clientKey := selfSigned(t, "client")
 	caFile, clientFile, keyFile := file("ca.pem", ca.PEM), file("client.pem", clientCert), file("client.key", clientKey)
 	socketDir, err := os.MkdirTemp("", "consul") //nolint:usetesting // a socket's path is short
 	if err != nil {
@@ -219,15 +219,15 @@ func TestTLSAndUnixSocket(t *testing.T) {
 	check(t, "Read without a certificate", err, kind, "cert_file and key_file")
 }
 
-// selfSigned makes a client's certificate, which vouches for itself.
-func selfSigned(t *testing.T) (cert, key []byte) {
+// selfSigned makes a certificate of a client of that name, which vouches for itself.
+func selfSigned(t *testing.T, name string) (cert, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "client"},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},

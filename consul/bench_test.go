@@ -1,12 +1,17 @@
 package consul_test
 
 import (
+	"context"
+	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
+
 	"github.com/statelatch/statelatch/backend/backendtest"
+	"github.com/statelatch/statelatch/internal/measure"
+	"github.com/statelatch/statelatch/internal/tftest"
 	"github.com/statelatch/statelatch/lock"
 )
 
@@ -16,72 +21,37 @@ func Benchmark(b *testing.B) {
 	backendtest.Benchmarks(b, target)
 }
 
-// BenchmarkHandOff measures how long after a release a waiter holds the lock, while
-// so many others wait too: the median, and the 99th of 100.
-func BenchmarkHandOff(b *testing.B) {
-	for name, waiters := range map[string]int{"1 waiter": 1, "2 waiters": 2, "20 waiters": 20} {
-		b.Run(name, func(b *testing.B) {
-			n := open(b)
-			var took []time.Duration
-			for b.Loop() {
-				took = append(took, n.handOff(b, waiters)...)
+// BenchmarkBeside has the vendor's client put, one by one, the values that a state is
+// cut into, and get them.
+func BenchmarkBeside(b *testing.B) {
+	n := open(b)
+	pieces := 0
+	key := func(i int) string { return fmt.Sprint(n.config.Path, "-bare/", i) }
+	measure.Backend(b, n.client(b), measure.Bare{
+		Put: func(ctx context.Context, data []byte) error {
+			pieces = 0
+			for piece := range slices.Chunk(data, 512<<10) {
+				if _, err := n.raw.KV().Put(&api.KVPair{Key: key(pieces), Value: piece}, (&api.WriteOptions{}).WithContext(ctx)); err != nil {
+					return err
+				}
+				pieces++
 			}
-			slices.Sort(took)
-			b.ReportMetric(milliseconds(took[len(took)/2]), "ms-median")
-			b.ReportMetric(milliseconds(took[len(took)*99/100]), "ms-p99")
-			b.ReportMetric(0, "ns/op")
-		})
-	}
+			return nil
+		},
+		Get: func(ctx context.Context) error {
+			for i := range pieces {
+				if _, _, err := n.raw.KV().Get(key(i), (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
 }
 
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// handOff lets the lock go from one waiter to the next until all have had it, and
-// returns how long each hand-off took.
-func (n *namespace) handOff(t testing.TB, waiters int) (took []time.Duration) {
-	t.Helper()
-	first, err := lock.Acquire(t.Context(), n.client(t), ws, lock.NewInfo("bench"), lock.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var mu sync.Mutex // guards released and took
-	var released time.Time
-	release := func(l *lock.Lock) {
-		mu.Lock()
-		released = time.Now()
-		mu.Unlock()
-		if err := l.Release(t.Context()); err != nil {
-			t.Error(err)
-		}
-	}
-	waiting := make(chan bool, waiters)
-	var group sync.WaitGroup
-	for range waiters {
-		client := n.client(t)
-		group.Go(func() {
-			var once sync.Once
-			l, err := lock.Acquire(t.Context(), client, ws, lock.NewInfo("bench"), lock.Options{
-				Timeout: time.Minute,
-				OnWait:  func(*lock.HeldError) { once.Do(func() { waiting <- true }) },
-			})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			mu.Lock()
-			took = append(took, time.Since(released))
-			mu.Unlock()
-			time.Sleep(100 * time.Millisecond) // those who came too late wait again
-			release(l)
-		})
-	}
-	for range waiters {
-		<-waiting
-	}
-	time.Sleep(100 * time.Millisecond)
-	release(first)
-	group.Wait()
-	return took
+func BenchmarkTerraformHandOff(b *testing.B) {
+	n := open(b)
+	tftest.HandOff(b, tftest.Terraform(b), tftest.Fixture{Backend: n.block("", n.config.Address, ""), Ours: n.client(b)})
 }
 
 // A waiter holds the lock within 100 ms of its release, in the median.
@@ -89,7 +59,32 @@ func TestHandOff(t *testing.T) {
 	n := open(t)
 	var took []time.Duration
 	for range 9 {
-		took = append(took, n.handOff(t, 1)...)
+		holder := mustLock(t, n.client(t))
+		waiting, taken := make(chan bool, 1), make(chan *lock.Lock)
+		go func() {
+			defer close(taken)
+			l, err := lock.Acquire(t.Context(), n.client(t), ws, lock.NewInfo("test"), lock.Options{
+				Timeout: time.Minute,
+				OnWait:  func(*lock.HeldError) { waiting <- true },
+			})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			taken <- l
+		}()
+		<-waiting
+		time.Sleep(100 * time.Millisecond) // its blocking query has come to the server
+		released := time.Now()
+		mustUnlock(t, n.client(t), holder.ID)
+		l, ok := <-taken
+		if !ok {
+			return
+		}
+		took = append(took, time.Since(released))
+		if err := l.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	slices.Sort(took)
 	t.Logf("hand-offs: %v", took)

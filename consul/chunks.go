@@ -56,6 +56,9 @@ func (b *Backend) join(ctx context.Context, c call, keys []string) (data []byte,
 			if len(pair.Value) == 0 {
 				return data, errChunkGone
 			}
+			if data == nil { // all chunks but the last are as long as the first
+				data = make([]byte, 0, min(int64(len(keys))*int64(len(pair.Value)), b.config.maxSize()))
+			}
 			data = append(data, pair.Value...)
 		}
 		if err := c.checkSize(len(data)); err != nil {

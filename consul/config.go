@@ -31,9 +31,9 @@ type Config struct {
 	HTTPAuth    backend.Secret `setting:"http_auth"`  // user[:password]
 	GZIP        bool           `setting:"gzip"`
 	Lock        *bool          `setting:"lock" default:"true"` // nil means true
-	CAFile      string         `setting:"ca_file"`
-	CertFile    string         `setting:"cert_file"`
-	KeyFile     string         `setting:"key_file"`
+	CAFile      string         `setting:"ca_file,file"`
+	CertFile    string         `setting:"cert_file,file"`
+	KeyFile     string         `setting:"key_file,file"`
 
 	// MaxSize is the largest state in bytes, decompressed; 1 GiB if not set.
 	MaxSize int64 `setting:"max_size"`

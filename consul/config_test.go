@@ -2,6 +2,7 @@ package consul_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -152,6 +153,51 @@ func TestTrust(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// A client's certificate, by attribute and by variable.
+func TestClientCertificate(t *testing.T) {
+	noEnv(t)
+	names := make(chan string, 1) // of those who ask
+	agent := record(t, func(h http.Handler) *httptest.Server {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			names <- r.TLS.PeerCertificates[0].Subject.CommonName
+			h.ServeHTTP(w, r)
+		}))
+		s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+		s.StartTLS()
+		return s
+	})
+	file := func(data []byte) string {
+		path := filepath.Join(t.TempDir(), "x.pem")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	ca := file(pemOf(agent.Certificate().Raw))
+	pair := func(name string) (cert, key string) {
+		c, k := selfSigned(t, name)
+		return file(c), file(k)
+	}
+	cert, key := pair("attribute")
+	envCert, envKey := pair("variable")
+	for want, settings := range map[string]backend.Settings{"attribute": {"cert_file": cert, "key_file": key}, "variable": {}} {
+		t.Setenv("CONSUL_CLIENT_CERT", envCert)
+		t.Setenv("CONSUL_CLIENT_KEY", envKey)
+		maps.Copy(settings, backend.Settings{"path": "p", "address": agent.URL, "ca_file": ca})
+		b, err := consul.Driver.Open(t.Context(), settings.Decode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		if _, err := b.Read(t.Context(), ws); !errors.Is(err, backend.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if got := <-names; got != want {
+			t.Errorf("it has the certificate of the %s, want that of the %s", got, want)
+		}
 	}
 }
 

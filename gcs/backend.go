@@ -16,9 +16,10 @@ import (
 )
 
 var (
-	_ backend.Backend = (*Backend)(nil)
-	_ backend.Stater  = (*Backend)(nil)
-	_ lock.Locker     = (*Backend)(nil)
+	_ backend.Backend   = (*Backend)(nil)
+	_ backend.Stater    = (*Backend)(nil)
+	_ backend.Historian = (*Backend)(nil)
+	_ lock.Locker       = (*Backend)(nil)
 )
 
 // Backend keeps states in a bucket, one object each. Open it with [New].
@@ -45,7 +46,11 @@ func (b *Backend) Read(ctx context.Context, workspace string) (backend.State, er
 	if err != nil {
 		return backend.State{}, err
 	}
-	obj, err := b.get(ctx, c, b.state(c), b.config.maxSize())
+	return b.read(ctx, c, b.state(c))
+}
+
+func (b *Backend) read(ctx context.Context, c call, handle *storage.ObjectHandle) (backend.State, error) {
+	obj, err := b.get(ctx, c, handle, b.config.maxSize())
 	if err != nil {
 		return backend.State{}, err
 	}

@@ -25,7 +25,7 @@ type Config struct {
 	// Credentials is the path of a credentials file (~ is the home directory), or the
 	// JSON itself. AccessToken goes before it. Where neither is set, Application
 	// Default Credentials are looked for.
-	Credentials                        backend.Secret `setting:"credentials" env:"GOOGLE_BACKEND_CREDENTIALS,GOOGLE_CREDENTIALS"`
+	Credentials                        backend.Secret `setting:"credentials,contents" env:"GOOGLE_BACKEND_CREDENTIALS,GOOGLE_CREDENTIALS"`
 	AccessToken                        backend.Secret `setting:"access_token" env:"GOOGLE_OAUTH_ACCESS_TOKEN"`
 	ImpersonateServiceAccount          string         `setting:"impersonate_service_account" env:"GOOGLE_BACKEND_IMPERSONATE_SERVICE_ACCOUNT,GOOGLE_IMPERSONATE_SERVICE_ACCOUNT"`
 	ImpersonateServiceAccountDelegates []string       `setting:"impersonate_service_account_delegates"`
@@ -33,7 +33,7 @@ type Config struct {
 	// EncryptionKey is a customer-supplied key (CSEK), 32 bytes in base64, or the path
 	// of a file that holds it; KMSEncryptionKey is the resource name of a
 	// customer-managed one (CMEK). They exclude each other.
-	EncryptionKey    backend.Secret `setting:"encryption_key" env:"GOOGLE_ENCRYPTION_KEY"`
+	EncryptionKey    backend.Secret `setting:"encryption_key,contents" env:"GOOGLE_ENCRYPTION_KEY"`
 	KMSEncryptionKey string         `setting:"kms_encryption_key" env:"GOOGLE_KMS_ENCRYPTION_KEY"`
 
 	StorageCustomEndpoint string `setting:"storage_custom_endpoint" env:"GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT,GOOGLE_STORAGE_CUSTOM_ENDPOINT"`
@@ -42,8 +42,9 @@ type Config struct {
 	// MaxSize is the largest state in bytes, 1 GiB if not set.
 	MaxSize int64 `setting:"max_size"`
 
-	// Client is a ready client, instead of one made from the settings above. The
-	// Backend does not close it.
+	// Client is a ready client, instead of one made from the settings above: one of the
+	// JSON API (storage.NewClient), since the errors of a gRPC one are not understood.
+	// The Backend does not close it.
 	Client *storage.Client
 }
 

@@ -39,12 +39,20 @@
 // Cloud Storage allows about one change a second of one object; what it refuses for
 // that reason is made again for some 20 s, within the context.
 //
+// # Earlier versions
+//
+// Of a bucket with versioning, [Backend.Versions] lists those of a state by their
+// generations, and [Backend.ReadVersion] fetches one. Of another it knows the current
+// one alone; what is kept by soft delete it does not see. To go back to a version, read
+// it, and write it in the place of the current one.
+//
 // # Permissions
 //
 //	Read, Stat, Holder      storage.objects.get, list
 //	Write, Lock             storage.objects.create, get, list; to replace a state also delete
 //	Delete, Unlock          storage.objects.delete, get, list
-//	List                    storage.objects.list
+//	List, Versions          storage.objects.list
+//	ReadVersion             storage.objects.get
 //
 // Without storage.objects.list the service answers that access is denied where there
 // is no object. roles/storage.objectUser has all of them.

@@ -16,6 +16,7 @@ import (
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/lock"
 	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/google"
 	"google.golang.org/api/impersonate"
 	"google.golang.org/api/option"
 )
@@ -89,14 +90,14 @@ func (c Config) credentials(ctx context.Context, opts []option.ClientOption) ([]
 	if err != nil {
 		return nil, &backend.SettingError{Name: "impersonate_service_account", Err: err}
 	}
-	return []option.ClientOption{option.WithTokenSource(tokens{source})}, nil
+	return []option.ClientOption{c.authorized(tokens{source})}, nil
 }
 
 // own returns the credentials that are set.
 func (c Config) own() ([]option.ClientOption, error) {
 	switch {
 	case c.AccessToken != "":
-		return []option.ClientOption{option.WithTokenSource(oauth2.StaticTokenSource(&oauth2.Token{AccessToken: string(c.AccessToken)}))}, nil
+		return []option.ClientOption{c.authorized(oauth2.StaticTokenSource(&oauth2.Token{AccessToken: string(c.AccessToken)}))}, nil
 	case c.Credentials == "":
 		return nil, nil
 	}
@@ -106,6 +107,15 @@ func (c Config) own() ([]option.ClientOption, error) {
 		return nil, &backend.SettingError{Name: "credentials", Err: errors.New("it is neither the path of a readable file nor JSON")}
 	}
 	return []option.ClientOption{option.WithAuthCredentialsJSON(kind.Type, text)}, nil
+}
+
+// authorized makes requests with those tokens, which are taken to be of the universe
+// that is set: the client refuses a source that does not say so.
+func (c Config) authorized(source oauth2.TokenSource) option.ClientOption {
+	return option.WithCredentials(&google.Credentials{
+		TokenSource:            source,
+		UniverseDomainProvider: func() (string, error) { return cmp.Or(c.UniverseDomain, "googleapis.com"), nil },
+	})
 }
 
 // endpoint returns the custom endpoint. Terraform documents one that ends in

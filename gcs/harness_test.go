@@ -202,10 +202,12 @@ type namespace struct {
 	config gcs.Config
 }
 
-func (s *store) open(t testing.TB) *namespace {
+func (s *store) open(t testing.TB) *namespace { return s.bucket(t, false) }
+
+func (s *store) bucket(t testing.TB, versioning bool) *namespace {
 	t.Helper()
 	bucket := bucketPrefix + strings.ToLower(rand.Text())
-	body := strings.NewReader(fmt.Sprintf(`{"name":%q}`, bucket))
+	body := strings.NewReader(fmt.Sprintf(`{"name":%q,"versioning":{"enabled":%t}}`, bucket, versioning))
 	if status, text := send(t, "POST", s.start(t).Endpoint+"/storage/v1/b?project=test", body); status != http.StatusOK {
 		t.Fatalf("create the bucket: %d %s", status, text)
 	}

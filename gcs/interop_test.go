@@ -45,7 +45,7 @@ func TestInterop(t *testing.T) {
 			tftest.Interop(t, tftest.Find(t, program.name, program.find), func(t *testing.T) tftest.Fixture {
 				n := fakegcs.open(t)
 				c := n.client(t, nil)
-				return tftest.Fixture{Backend: n.block(c.proxy), Ours: c}
+				return tftest.Fixture{Backend: n.block(c.proxy), Ours: c, Proxies: []*faultproxy.Proxy{c.proxy}}
 			})
 		})
 	}

@@ -289,6 +289,32 @@ func impersonate(t *testing.T) {
 	everything(t, b)
 }
 
+// TestUniverse has another process ask another universe's servers.
+func TestUniverse(t *testing.T) {
+	if os.Getenv("STATELATCH_UNIVERSE") != "" {
+		b, err := gcs.New(context.Background(), gcs.Config{Bucket: "b", AccessToken: canary, UniverseDomain: "example.goog"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		if _, err := b.Stat(t.Context(), backend.DefaultWorkspace); err == nil {
+			t.Error("a reply that makes no sense was taken")
+		}
+		return
+	}
+	isolate(t)
+	g := &google{}
+	proxy, caFile := g.behindProxy(t)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestUniverse$", "-test.v")
+	cmd.Env = append(os.Environ(), "STATELATCH_UNIVERSE=1", "HTTPS_PROXY="+proxy, "SSL_CERT_FILE="+caFile)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if diff := cmp.Diff([]string{"storage.example.goog /storage/v1/b/b/o/default.tfstate Bearer " + canary + " "}, g.asked); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // behindProxy puts g behind an HTTP proxy, as the https server of any name. It
 // returns the proxy's URL, and the file of the CA that vouches for g.
 func (g *google) behindProxy(t *testing.T) (proxy, caFile string) {
@@ -297,7 +323,7 @@ func (g *google) behindProxy(t *testing.T) (proxy, caFile string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := ca.Issue("iamcredentials.googleapis.com")
+	cert, err := ca.Issue("iamcredentials.googleapis.com", "storage.example.goog")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,10 +20,11 @@ import (
 )
 
 var (
-	_ backend.Backend = (*Backend)(nil)
-	_ backend.Stater  = (*Backend)(nil)
-	_ lock.Locker     = (*Backend)(nil)
-	_ lock.Renewer    = (*Backend)(nil)
+	_ backend.Backend   = (*Backend)(nil)
+	_ backend.Stater    = (*Backend)(nil)
+	_ backend.Historian = (*Backend)(nil)
+	_ lock.Locker       = (*Backend)(nil)
+	_ lock.Renewer      = (*Backend)(nil)
 )
 
 // Backend keeps states in a bucket, one object each. Open it with [New].

@@ -51,8 +51,8 @@ type Config struct {
 	SecretKey                 backend.Secret `setting:"secret_key"`
 	Token                     backend.Secret `setting:"token"`
 	Profile                   string         `setting:"profile"`
-	SharedConfigFiles         []string       `setting:"shared_config_files" env:"AWS_SHARED_CONFIG_FILE"`
-	SharedCredentialsFiles    []string       `setting:"shared_credentials_files"`
+	SharedConfigFiles         []string       `setting:"shared_config_files,file,home" env:"AWS_SHARED_CONFIG_FILE"`
+	SharedCredentialsFiles    []string       `setting:"shared_credentials_files,file,home"`
 	AssumeRole                *AssumeRole    `setting:"assume_role"`
 	AssumeRoleWithWebIdentity *WebIdentity   `setting:"assume_role_with_web_identity"`
 	AllowedAccountIDs         []string       `setting:"allowed_account_ids"` // New asks STS for the account
@@ -73,9 +73,9 @@ type Config struct {
 	UseFIPSEndpoint      *bool          `setting:"use_fips_endpoint"`      // nil leaves it to the SDK
 	UseDualstackEndpoint *bool          `setting:"use_dualstack_endpoint"` // nil leaves it to the SDK
 	SkipRegionValidation bool           `setting:"skip_region_validation"`
-	CustomCABundle       string         `setting:"custom_ca_bundle"` // path of a PEM file
-	Insecure             bool           `setting:"insecure"`         // does not verify TLS certificates
-	HTTPProxy            backend.Secret `setting:"http_proxy"`       // these may hold a password
+	CustomCABundle       string         `setting:"custom_ca_bundle,file,home"` // path of a PEM file
+	Insecure             bool           `setting:"insecure"`                   // does not verify TLS certificates
+	HTTPProxy            backend.Secret `setting:"http_proxy"`                 // these may hold a password
 	HTTPSProxy           backend.Secret `setting:"https_proxy"`
 	NoProxy              string         `setting:"no_proxy"`
 	MaxRetries           int            `setting:"max_retries"` // attempts in all; 0 = 5
@@ -124,7 +124,7 @@ type WebIdentity struct {
 	PolicyARNs           []string       `setting:"policy_arns"`
 	SessionName          string         `setting:"session_name" env:"AWS_ROLE_SESSION_NAME"`
 	WebIdentityToken     backend.Secret `setting:"web_identity_token"`
-	WebIdentityTokenFile string         `setting:"web_identity_token_file"`
+	WebIdentityTokenFile string         `setting:"web_identity_token_file,file,home"`
 }
 
 // Deprecated are settings that have another name or place by now. Each is an error
@@ -135,7 +135,7 @@ type Deprecated struct {
 	IAMEndpoint               string            `setting:"iam_endpoint"`
 	STSEndpoint               string            `setting:"sts_endpoint"`
 	ForcePathStyle            bool              `setting:"force_path_style"`
-	SharedCredentialsFile     string            `setting:"shared_credentials_file"`
+	SharedCredentialsFile     string            `setting:"shared_credentials_file,file,home"`
 	RoleARN                   string            `setting:"role_arn"`
 	SessionName               string            `setting:"session_name"`
 	ExternalID                string            `setting:"external_id"`

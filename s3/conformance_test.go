@@ -1,6 +1,7 @@
 package s3_test
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"strings"
@@ -160,19 +161,24 @@ func TestRefused(t *testing.T) {
 	refused("Delete", "If-Match", n.client(t, wire{}).Delete(ctx, "default", backend.Condition{Revision: st.Revision}))
 }
 
-// TestProbeVersioning has a bucket keep earlier versions.
-func TestProbeVersioning(t *testing.T) {
-	n := setup{objects: minio}.open(t)
+// versioned makes a bucket that keeps earlier versions the namespace's.
+func (n *namespace) versioned(t testing.TB) {
+	t.Helper()
 	objects, _ := n.sdk(t)
-	bucket := testservice.Name(t)
-	if _, err := objects.CreateBucket(t.Context(), &sdk.CreateBucketInput{Bucket: &bucket}); err != nil {
+	n.config.Bucket = testservice.Name(t)
+	if _, err := objects.CreateBucket(context.Background(), &sdk.CreateBucketInput{Bucket: &n.config.Bucket}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := objects.PutBucketVersioning(t.Context(), &sdk.PutBucketVersioningInput{Bucket: &bucket,
+	if _, err := objects.PutBucketVersioning(context.Background(), &sdk.PutBucketVersioningInput{Bucket: &n.config.Bucket,
 		VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := n.client(t, wire{}, func(c *s3.Config) { c.Bucket = bucket }).Probe(t.Context())
+}
+
+func TestProbeVersioning(t *testing.T) {
+	n := setup{objects: minio}.open(t)
+	n.versioned(t)
+	got, err := n.client(t, wire{}).Probe(t.Context())
 	if err != nil || !got.Versioning || got.VersioningUnknown {
 		t.Errorf("got %+v, %v", got, err)
 	}

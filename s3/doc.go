@@ -66,6 +66,13 @@
 // is gone is backend.ErrUnknown, and Unlock of a lock that is gone is a success, also
 // if somebody else broke it at that moment.
 //
+// # Earlier versions
+//
+// Of a bucket with versioning, [Backend.Versions] lists those of a state, newest first,
+// by one request for each 1,000, and [Backend.ReadVersion] fetches one. Of another it
+// knows the current one alone. No digest is kept of earlier versions. To go back to
+// one, read it, and write it in the place of the current one.
+//
 // # Permissions
 //
 // The least that each method needs, on arn:aws:s3:::BUCKET/KEY for the state and on
@@ -80,6 +87,8 @@
 //	Delete          s3:GetObject, s3:DeleteObject; dynamodb:DeleteItem, and PutItem where no
 //	                lock is held
 //	List            s3:ListBucket on arn:aws:s3:::BUCKET
+//	Versions        s3:ListBucketVersions on arn:aws:s3:::BUCKET
+//	ReadVersion     s3:GetObjectVersion
 //	Lock            s3:PutObject, s3:GetObject, s3:DeleteObject; dynamodb:PutItem, GetItem
 //	Unlock, Holder  s3:GetObject, s3:DeleteObject; dynamodb:GetItem, DeleteItem
 //	Renew           s3:GetObject, s3:PutObject

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
@@ -95,6 +96,9 @@ func translate(ctx context.Context, err error, permission string, config Config)
 	}
 	if errors.As(err, &reply) {
 		status = reply.HTTPStatusCode()
+	}
+	if noIdentity(err) {
+		return identityKind(ctx, err, status), "no credentials are to be had"
 	}
 	if known, ok := codes[code]; ok {
 		return known.kind, known.hint(permission, config)
@@ -243,5 +247,26 @@ func notSent(err error) (kind error, hint string) {
 	if errors.As(err, &op) {
 		return backend.ErrTransient, "the endpoint cannot be reached"
 	}
-	return backend.ErrPermission, "no request could be made; check the credentials"
+	return backend.ErrInvalid, "no request could be made; check the settings region and endpoints"
+}
+
+// noIdentity reports whether there were no credentials for a request. What the service
+// that gives them replied, such as 404 for a machine without a role, then says nothing
+// about the object. The vendor's client has no type for it.
+func noIdentity(err error) bool {
+	return strings.Contains(err.Error(), "get identity: get credentials:")
+}
+
+// identityKind is the kind of an error that leaves a request without credentials.
+func identityKind(ctx context.Context, err error, status int) error {
+	var op *net.OpError
+	switch {
+	case ctx.Err() != nil:
+		return backend.ErrUnknown
+	case throttled.IsErrorThrottle(err).Bool(), status == http.StatusTooManyRequests, status >= 500:
+		return backend.ErrTransient
+	case errors.As(err, &op) && !strings.Contains(err.Error(), "EC2 IMDS"): // the last resort, where nothing is set
+		return backend.ErrTransient
+	}
+	return backend.ErrPermission
 }

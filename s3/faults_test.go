@@ -117,6 +117,7 @@ func (n *namespace) shard(t testing.TB, seed uint64) *shard {
 
 // play plays rounds in shards, and says how many faults there were.
 func (s setup) play(t *testing.T, rounds int, play func(s *shard, seed uint64, rounds int)) {
+	t.Parallel()
 	n, seed := s.open(t), locktest.Seed(t)
 	var all []*shard
 	for i := range shards {
@@ -137,6 +138,7 @@ func (s setup) play(t *testing.T, rounds int, play func(s *shard, seed uint64, r
 }
 
 func TestLockRounds(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		setup  setup
 		rounds int
@@ -224,6 +226,7 @@ func (s *shard) lockRound(t *testing.T, seed uint64, round int) {
 }
 
 func TestStateRounds(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		setup  setup
 		rounds int

@@ -176,6 +176,9 @@ func (n *namespace) wire(t testing.TB, opts ...faultproxy.Option) wire {
 		opts = append(opts, faultproxy.WithRootCAs(n.server.CA.Pool()))
 	}
 	w.objects = faultproxy.New(t, n.server.Endpoint, opts...)
+	if n.objects.conforming {
+		w.objects.Use(orderly(n.server))
+	}
 	if n.strict() {
 		w.objects.Use(strictly(t, n.server))
 	}
@@ -199,28 +202,38 @@ func wholly(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 // object that does not exist. The proxy makes up for that.
 func (s setup) strict() bool { return s.objects.conforming && !s.unknown }
 
-var changing sync.Map // a *sync.Mutex for each path that is being changed
-
 func strictly(t testing.TB, server *testservice.Server) faultproxy.Middleware {
 	objects := s3Client(t, server, server.Endpoint)
 	return func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
-		if r.Method != "PUT" && r.Method != "DELETE" {
-			forward.ServeHTTP(w, r)
-			return
+		if r.Method == "DELETE" && r.Header.Get("If-Match") != "" {
+			key := strings.TrimPrefix(r.URL.Path, "/"+place+"/")
+			if _, err := objects.HeadObject(r.Context(), &sdk.HeadObjectInput{Bucket: aws.String(place), Key: &key}); err != nil {
+				w.WriteHeader(http.StatusNotFound)
+				io.WriteString(w, "<Error><Code>NoSuchKey</Code></Error>")
+				return
+			}
 		}
+		forward.ServeHTTP(w, r)
+	}
+}
+
+var inOrder sync.Map // a *sync.RWMutex for each object
+
+// orderly lets nobody touch an object while it is changed: versitygw compares conditions
+// before it changes anything, and reads the ETag before the content, so that a read
+// may have the one of before a change and the other of after it.
+func orderly(server *testservice.Server) faultproxy.Middleware {
+	return func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 		reply := httptest.NewRecorder() // passing it on may take long, or deliver r again
 		func() {
-			mu, _ := changing.LoadOrStore(server.Addr+r.URL.Path, new(sync.Mutex))
-			mu.(*sync.Mutex).Lock()
-			defer mu.(*sync.Mutex).Unlock()
-			if r.Method == "DELETE" && r.Header.Get("If-Match") != "" {
-				key := strings.TrimPrefix(r.URL.Path, "/"+place+"/")
-				if _, err := objects.HeadObject(r.Context(), &sdk.HeadObjectInput{Bucket: aws.String(place), Key: &key}); err != nil {
-					reply.WriteHeader(http.StatusNotFound)
-					io.WriteString(reply, "<Error><Code>NoSuchKey</Code></Error>")
-					return
-				}
+			mu, _ := inOrder.LoadOrStore(server.Addr+r.URL.Path, new(sync.RWMutex))
+			rw := mu.(*sync.RWMutex)
+			var l sync.Locker = rw
+			if r.Method == "GET" || r.Method == "HEAD" {
+				l = rw.RLocker()
 			}
+			l.Lock()
+			defer l.Unlock()
 			forward.ServeHTTP(reply, r)
 		}()
 		maps.Copy(w.Header(), reply.Result().Header)
@@ -268,7 +281,7 @@ func (c *client) Close() error {
 func (n *namespace) client(t testing.TB, w wire, change ...func(*s3.Config)) *client {
 	t.Helper()
 	var own wire
-	if w.objects == nil && (n.proxied || n.strict() || n.tables != nil) {
+	if w.objects == nil && (n.proxied || n.objects.conforming || n.tables != nil) {
 		own = n.wire(t)
 		w = own
 	}

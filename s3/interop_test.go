@@ -54,9 +54,9 @@ func newBlock(server *testservice.Server) block {
 }
 
 // addTable adds a lock in DynamoDB.
-func (b block) addTable(server *testservice.Server) {
+func (b block) addTable(endpoint string) {
 	b["dynamodb_table"] = place
-	b["endpoints"].(map[string]any)["dynamodb"] = server.Endpoint
+	b["endpoints"].(map[string]any)["dynamodb"] = endpoint
 }
 
 // String writes the block as the programs read it.
@@ -77,9 +77,9 @@ func attributeLines(attributes map[string]any) string {
 }
 
 // open opens a client of ours with the same block.
-func (b block) open(t *testing.T) backend.Backend {
+func (b block) open(t testing.TB) backend.Backend {
 	t.Helper()
-	ours, err := driver.Open(t.Context(), "s3", backend.Settings(b).Decode)
+	ours, err := driver.Open(context.Background(), "s3", backend.Settings(b).Decode)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,18 +111,24 @@ func TestInterop(t *testing.T) {
 					tftest.Interop(t, tftest.Find(t, program.name, program.find), func(t *testing.T) tftest.Fixture {
 						running := server.store.start(t)
 						b := newBlock(running)
+						w := wire{objects: faultproxy.New(t, running.Endpoint)}
 						if locks.file {
 							b["use_lockfile"] = true
 						}
 						if locks.table {
-							b.addTable(dynalite.start(t))
+							w.tables = faultproxy.New(t, dynalite.start(t).Endpoint)
+							w.tables.Use(wholly)
+							b.addTable(w.tables.URL())
 						}
-						f := tftest.Fixture{Backend: b.String(), LeavesEmpty: !server.store.conforming}
+						b["endpoints"].(map[string]any)["s3"] = w.objects.URL()
+						f := tftest.Fixture{Backend: b.String(), LeavesEmpty: !server.store.conforming, Proxies: []*faultproxy.Proxy{w.objects}}
+						if w.tables != nil {
+							f.Proxies = append(f.Proxies, w.tables)
+						}
 						if server.store.conforming {
-							proxy := faultproxy.New(t, running.Endpoint)
-							proxy.Use(strictly(t, running))
+							w.objects.Use(orderly(running))
+							w.objects.Use(strictly(t, running))
 							b["conditions"] = s3.ConditionsHonoured // which they do not know
-							b["endpoints"].(map[string]any)["s3"] = proxy.URL()
 						}
 						f.Ours = b.open(t)
 						return f
@@ -216,7 +222,7 @@ func TestInteropOneOfTwoLocks(t *testing.T) {
 			t.Parallel()
 			b := newBlock(minio.start(t))
 			b["use_lockfile"] = true
-			b.addTable(dynalite.start(t))
+			b.addTable(dynalite.start(t).Endpoint)
 			ours := b.open(t)
 			defer ours.Close()
 			locks := ours.(lock.Locker)

@@ -99,6 +99,10 @@ func (b *Backend) giveBack(ctx context.Context, c call, parts []part, id string,
 	for _, p := range parts {
 		var other *lock.HeldError // somebody has broken the part and taken it
 		if err := p.release(ctx, c, id, t); err != nil && !errors.Is(err, lock.ErrNotHeld) && !errors.As(err, &other) {
+			var unknown *lock.UnknownError // of the second lock, with the same ID
+			if errors.As(why, &unknown) && !errors.As(why, &other) {
+				why = unknown.Err
+			}
 			return &lock.UnknownError{Workspace: c.workspace, ID: id, Err: fmt.Errorf("%w; and the first of the two locks was not given back: %v", why, err)}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -201,6 +202,22 @@ func TestSecondRefused(t *testing.T) {
 			heldBy(t, n.client(t, wire{}), file.ID)
 		})
 	}
+}
+
+// TestBothInDoubt loses what becomes of the item, and cannot give the lock file back:
+// one ID clears both, and is named once.
+func TestBothInDoubt(t *testing.T) {
+	n := setup{objects: versitygw, table: dynalite, file: true}.open(t)
+	w := n.wire(t)
+	w.tables.Add(faultproxy.Rule{Times: faultproxy.Always, Fault: faultproxy.CutAfter()})
+	w.objects.Add(faultproxy.Rule{Match: isLock("DELETE"), Times: faultproxy.Always, Fault: faultproxy.Answer(s3Error(403, "AccessDenied"))})
+	_, err := n.client(t, w, func(c *s3.Config) { c.MaxRetries = 2 }).Lock(t.Context(), "default", lock.NewInfo("test"))
+	var unknown *lock.UnknownError
+	if !errors.As(err, &unknown) || strings.Count(err.Error(), "unlock it with that ID") != 1 {
+		t.Fatalf("got error %v, want an *UnknownError that names its ID once", err)
+	}
+	unlocks(t, n.client(t, wire{}), unknown.ID)
+	heldBy(t, n.client(t, wire{}), "")
 }
 
 // TestLockRecords compares what is stored with what Terraform stores, byte for byte.

@@ -2,17 +2,11 @@ package s3_test
 
 import (
 	"bytes"
-	"context"
-	"io"
 	"math/rand/v2"
 	"runtime"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
-
 	"github.com/statelatch/statelatch/backend"
-	"github.com/statelatch/statelatch/backend/backendtest"
 )
 
 // allocated returns all the heap that f allocates, which its peak cannot exceed.
@@ -51,40 +45,5 @@ func TestMemory(t *testing.T) {
 	}
 	if read > size*12/10 {
 		t.Errorf("reading %d bytes allocates %d", size, read)
-	}
-}
-
-func Benchmark(b *testing.B) {
-	backendtest.Benchmarks(b, setup{objects: minio, file: true}.target(b))
-}
-
-// BenchmarkBare makes the vendor's calls alone, on the same server.
-func BenchmarkBare(b *testing.B) {
-	n := setup{objects: minio, file: true}.open(b)
-	objects, _ := n.sdk(b)
-	for name, size := range map[string]int{"1KB": 1e3, "1MB": 1e6, "100MB": 100e6} {
-		data := make([]byte, size)
-		b.Run("write/"+name, func(b *testing.B) {
-			b.SetBytes(int64(size))
-			for b.Loop() {
-				_, err := objects.PutObject(context.Background(), &sdk.PutObjectInput{Bucket: aws.String(place), Key: aws.String(n.key("bare")), Body: bytes.NewReader(data)})
-				if err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-		b.Run("read/"+name, func(b *testing.B) {
-			b.SetBytes(int64(size))
-			for b.Loop() {
-				out, err := objects.GetObject(context.Background(), &sdk.GetObjectInput{Bucket: aws.String(place), Key: aws.String(n.key("bare"))})
-				if err != nil {
-					b.Fatal(err)
-				}
-				if _, err := io.ReadAll(out.Body); err != nil {
-					b.Fatal(err)
-				}
-				out.Body.Close()
-			}
-		})
 	}
 }

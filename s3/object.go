@@ -68,13 +68,22 @@ func (b *Backend) once(o *s3.Options) {
 // get fetches an object by one GET. The vendor's client repeats the request while
 // it has no reply; a reply that breaks off is fetched again here.
 func (b *Backend) get(ctx context.Context, c call, key string) (*object, error) {
+	return b.getVersion(ctx, c, key, nil)
+}
+
+// getVersion is get of an earlier version of an object; nil is the current one.
+func (b *Backend) getVersion(ctx context.Context, c call, key string, version *string) (*object, error) {
+	permission := b.on("s3:GetObject", key)
+	if version != nil {
+		permission = b.on("s3:GetObjectVersion", key)
+	}
 	var refused error
 	obj, err := settled(ctx, b, settle.Request[*object]{Try: func(ctx context.Context) (*object, error) {
-		in := &s3.GetObjectInput{Bucket: &b.config.Bucket, Key: &key}
+		in := &s3.GetObjectInput{Bucket: &b.config.Bucket, Key: &key, VersionId: version}
 		in.SSECustomerAlgorithm, in.SSECustomerKey, in.SSECustomerKeyMD5 = b.customerKey()
 		out, err := b.s3.GetObject(ctx, in, b.options)
 		if err != nil {
-			refused = b.readError(ctx, c, b.on("s3:GetObject", key), err)
+			refused = b.readError(ctx, c, permission, err)
 			return nil, nil
 		}
 		defer out.Body.Close()

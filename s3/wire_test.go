@@ -198,6 +198,20 @@ func TestWireHeaders(t *testing.T) {
 	}
 }
 
+// TestWorkspaceKeyPrefix: where the other workspaces are, as settings have it.
+func TestWorkspaceKeyPrefix(t *testing.T) {
+	for prefix, want := range map[any]string{nil: "GET /b/env:/prod/k", "": "GET /b/prod/k", "a b/c": "GET /b/a b/c/prod/k"} {
+		isolate(t)
+		r := record(t)
+		if _, err := r.opened(t, r.direct(), map[string]any{"workspace_key_prefix": prefix}).Read(t.Context(), "prod"); !errors.Is(err, backend.ErrNotExist) {
+			t.Error(err)
+		}
+		if got := r.order(); !slices.Equal(got, []string{want}) {
+			t.Errorf("with prefix %v: %q, want %q", prefix, got, want)
+		}
+	}
+}
+
 // TestWireCredentials: where credentials come from, by the key that a request is
 // signed with and the requests that were made for it.
 func TestWireCredentials(t *testing.T) {

@@ -10,8 +10,9 @@ import (
 )
 
 // Benchmarks measures a write and a read of 1 KB, 1 MB and 100 MB, as far as
-// MaxSize allows, a lock with its unlock, and a list of 100 workspaces. They are
-// the same for every service, so that their results can be compared.
+// MaxSize allows, a lock with its unlock, the hand-off of a lock to 1, 2 and 20
+// waiters, and a list of 100 workspaces. They are the same for every service, so that
+// their results can be compared.
 func Benchmarks(b *testing.B, target Target) {
 	for _, size := range []struct {
 		name  string
@@ -26,6 +27,9 @@ func Benchmarks(b *testing.B, target Target) {
 		b.Run("read/"+size.name, func(b *testing.B) { benchmarkRead(b, target, data) })
 	}
 	b.Run("lock and unlock", func(b *testing.B) { benchmarkLock(b, target) })
+	for _, waiters := range []int{1, 2, 20} {
+		b.Run(fmt.Sprintf("hand-off/%d", waiters), func(b *testing.B) { benchmarkHandOff(b, target, waiters) })
+	}
 	b.Run("list/100", func(b *testing.B) { benchmarkList(b, target) })
 }
 

@@ -62,8 +62,8 @@ func prove[E any](t *testing.T, mutant string, c Clause[E], setup func(*T) E, ki
 	})
 }
 
-// impatience is how long a mutant may hang.
-const impatience = 3 * time.Second
+// impatience is how long a mutant may hang: longer than linger, on a busy machine too.
+const impatience = 5 * time.Second
 
 // Try runs a test without failing t, its context for at most limit, and returns
 // what it logged and whether it failed.

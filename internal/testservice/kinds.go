@@ -120,7 +120,8 @@ func azurite(s *Server) (args, env []string) {
 }
 
 func consul(s *Server) (args, env []string) {
-	acl := fmt.Sprintf(`acl { enabled = true, default_policy = "deny", tokens { initial_management = %q, agent = %[1]q } }`, s.Token)
+	acl := fmt.Sprintf(`acl { enabled = true, default_policy = "deny", tokens { initial_management = %q, agent = %[1]q } }
+limits { http_max_conns_per_client = 10000 }`, s.Token) // all clients have one address
 	return []string{"agent", "-dev", "-bind", s.host(), "-client", s.host(), "-http-port", s.port(),
 		"-serf-lan-port", strconv.Itoa(s.ports[0]), "-server-port", strconv.Itoa(s.ports[1]), "-serf-wan-port", "-1",
 		"-grpc-port", "-1", "-grpc-tls-port", "-1", "-dns-port", "-1", "-hcl", acl, "-log-level", "warn"}, nil

@@ -25,6 +25,7 @@ package testservice
 import (
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -98,11 +99,15 @@ func (s *Server) serve(t testing.TB, err error) *Server {
 	return s
 }
 
-// Main is all of a package's TestMain: it runs the tests, stops the servers,
-// removes their data, says on stderr in one line what was skipped and why, and
-// exits. (Without -v, go test shows what a package that passes has printed only if
+// Main is all of a package's TestMain: it runs the tests, of those that are parallel
+// 8 at once (unless -parallel says otherwise), since they mostly wait; stops the
+// servers, removes their data, says on stderr in one line what was skipped and why,
+// and exits. (Without -v, go test shows what a package that passes has printed only if
 // no package was named on its command line.)
 func Main(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	all.open()
 	code := m.Run()
 	all.close(os.Stderr)

@@ -55,14 +55,22 @@ func weHold(s *scene) {
 func theyWait(s *scene) {
 	s.apply(1, "one")
 	var apply *Process
+	goOn := func() {}
 	ours := s.update("one", "two", func() {
 		s.configure(2, "two", "")
+		for _, p := range s.Proxies {
+			p.Reset()
+		}
 		apply = s.theirs.Start("apply", "-auto-approve", "-lock-timeout=30s")
 		apply.Until("Acquiring state lock. This may take a few moments")
 		if s.Waiting != nil {
 			s.Waiting(apply)
 		}
+		if s.Proxies != nil {
+			goOn = s.holdNextAttempt()
+		}
 	})
+	goOn()
 	// From the old state they would have one to add and one to change.
 	if out, want := apply.Must(), "1 added, 0 changed, 0 destroyed"; !strings.Contains(out, want) {
 		s.Errorf("they did not apply %q:\n%s", want, out)

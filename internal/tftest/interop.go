@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/faultproxy"
 	"github.com/statelatch/statelatch/lock"
 	"github.com/statelatch/statelatch/statefile"
 
@@ -30,6 +31,10 @@ type Fixture struct {
 	// Waiting, if not nil, returns when a command that has said that it waits for
 	// the lock does all that makes up waiting.
 	Waiting func(*Process)
+	// Proxies are those through which the program's requests go, if any. A program
+	// that is refused a lock asks whose it is, and if it is gone by then, gives up; so a
+	// lock is released only between two attempts.
+	Proxies []*faultproxy.Proxy
 }
 
 // Interop proves that a program and one of our backends see the same states,
