@@ -1,0 +1,6 @@
+package httpbackend
+
+import "time"
+
+// Wait is Config.wait.
+func Wait(c Config, n int) time.Duration { return c.wait(n) }

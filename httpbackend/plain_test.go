@@ -1,0 +1,183 @@
+package httpbackend_test
+
+import (
+	"context"
+	"crypto/md5"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/backend/backendtest"
+	"github.com/statelatch/statelatch/lock"
+)
+
+// A plainServer is one of those that Terraform's users have: it knows no more than
+// Terraform's protocol, and the holder's record when it refuses.
+type plainServer struct {
+	etags bool // it gives ETags, and honours If-Match and If-None-Match
+
+	mu     sync.Mutex
+	states map[string][]byte
+	locks  map[string][]byte // records
+}
+
+func newPlain(etags bool) *plainServer {
+	return &plainServer{etags: etags, states: map[string][]byte{}, locks: map[string][]byte{}}
+}
+
+func (s *plainServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := r.URL.Path
+	state, held := s.states[name], s.locks[name]
+	etag := fmt.Sprintf(`"%x"`, md5.Sum(state))
+	refuse := func() {
+		w.WriteHeader(http.StatusLocked)
+		w.Write(held)
+	}
+	switch r.Method {
+	case http.MethodGet:
+		if state == nil {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		if s.etags {
+			w.Header().Set("ETag", etag)
+		}
+		w.Write(state)
+	case http.MethodPost, http.MethodDelete:
+		match, none := r.Header.Get("If-Match"), r.Header.Get("If-None-Match")
+		switch {
+		case held != nil && r.URL.Query().Get("ID") != idOf(held):
+			refuse()
+		case s.etags && (match != "" && match != etag || none == "*" && state != nil):
+			w.WriteHeader(http.StatusPreconditionFailed)
+		case r.Method == http.MethodPost:
+			s.states[name] = body
+		default:
+			delete(s.states, name)
+		}
+	case "LOCK":
+		if held != nil {
+			refuse()
+			return
+		}
+		s.locks[name] = body
+	case "UNLOCK":
+		if held != nil && idOf(body) != idOf(held) {
+			refuse()
+			return
+		}
+		delete(s.locks, name)
+	}
+}
+
+func idOf(record []byte) string { return lock.ParseInfo(record, "none").ID }
+
+// seeing is a client that sees what such a server keeps to itself: the holders, and the
+// names of the states.
+type seeing struct {
+	*client
+	server *plainServer
+}
+
+func (s *seeing) As(any) bool { return false }
+
+func (s *seeing) Holder(ctx context.Context, workspace string) (lock.Info, error) {
+	_, err := s.client.Holder(ctx, workspace)
+	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "does not tell") {
+		return lock.Info{}, err
+	}
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	record := s.server.locks["/"+workspace]
+	if record == nil {
+		return lock.Info{}, lock.ErrNotHeld
+	}
+	return lock.ParseInfo(record, "rubbish"), nil
+}
+
+func (s *seeing) List(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for _, err := range s.client.List(ctx) {
+			if !errors.Is(err, errors.ErrUnsupported) {
+				yield("", err)
+				return
+			}
+		}
+		s.server.mu.Lock()
+		states := maps.Clone(s.server.states)
+		s.server.mu.Unlock()
+		for name := range states {
+			if !yield(name[1:], nil) {
+				return
+			}
+		}
+	}
+}
+
+// What no plain server has or tells.
+var plainLacks = backendtest.Skips{
+	"Advance":                         "a lock cannot expire",
+	"Beside":                          "another path is another server's affair",
+	"CorruptLock":                     "whether a record can be read is the server's affair",
+	"Waiter":                          "the protocol tells nobody of a release",
+	"error shape":                     "that nobody holds a lock is not told; see TestStatuses",
+	"lock/unlock when none is held":   "that nobody holds a lock is not told",
+	"lock/unlock with an empty ID":    "who holds a lock is not told",
+	"lock/expired lock is taken over": "a lock cannot expire",
+	"lock/expired lock is not held":   "a lock cannot expire",
+	"lock/renew":                      "a lock cannot expire",
+	"lock/renew with another ID":      "a lock cannot expire",
+	"lock/linearizable":               "that nobody holds a lock is not told",
+	"lock/context ends during":        "that nobody holds a lock is not told",
+	"lock/unlock from elsewhere":      "that nobody holds a lock is not told",
+}
+
+// withoutETags is what a read before the write does not protect.
+var withoutETags = backendtest.Skips{
+	"one winner creates":          "the server compares nothing",
+	"one winner replaces":         "the server compares nothing",
+	"one winner deletes":          "the server compares nothing",
+	"lost replies to equal bytes": "the server compares nothing",
+	"linearizable":                "the server compares nothing",
+	"context ends during":         "the server compares nothing",
+}
+
+func TestPlainServers(t *testing.T) {
+	for name, etags := range map[string]bool{"with ETags": true, "without ETags": false} {
+		skips := maps.Clone(plainLacks)
+		if !etags {
+			maps.Copy(skips, withoutETags)
+		}
+		t.Run(name, func(t *testing.T) {
+			backendtest.Run(t, backendtest.Target{
+				New:    func(t testing.TB) backendtest.Namespace { return plainNamespace(t, newPlain(etags)) },
+				Canary: canary,
+				Skips:  skips,
+			})
+		})
+	}
+}
+
+func plainNamespace(t testing.TB, server *plainServer) backendtest.Namespace {
+	p := place{listen(t, server), "/{workspace}"}
+	ns := p.namespace()
+	see := func(open func(testing.TB) backend.Backend) func(testing.TB) backend.Backend {
+		return func(t testing.TB) backend.Backend { return &seeing{open(t).(*client), server} }
+	}
+	ns.Open, ns.Lossy, ns.Hung, ns.Unlocked = see(ns.Open), see(ns.Lossy), see(ns.Hung), see(ns.Unlocked)
+	ns.Beside = nil
+	return ns
+}
