@@ -4,6 +4,7 @@ package examples_test
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,11 @@ import (
 	"strings"
 	"testing"
 
+	diff "github.com/google/go-cmp/cmp"
+
+	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/local"
+	"github.com/statelatch/statelatch/lock"
 	"github.com/statelatch/statelatch/statefile"
 )
 
@@ -54,6 +60,51 @@ func TestQuickstart(t *testing.T) {
 		if len(line) > 80+len("\n") && !strings.Contains(line, "@") && !strings.Contains(line, "/") {
 			t.Errorf("wider than 80 columns: %s", line)
 		}
+	}
+}
+
+// TestInspect looks at a directory whose backend block is filled in on the command
+// line, with a workspace selected, while somebody holds the lock.
+func TestInspect(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"main.tf":                "terraform {\n  backend \"local\" {\n    path = \"x.tfstate\"\n  }\n}\n",
+		".terraform/environment": "prod",
+	} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inspect := func() string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "go", "run", "./inspect", dir, "workspace_dir=spaces")
+		cmd.Stderr = os.Stderr
+		output, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(output)
+	}
+	if d := diff.Diff("workspace prod\nno state yet\nnot locked\n", inspect()); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	b, err := local.New(t.Context(), local.Config{WorkspaceDir: filepath.Join(dir, "spaces")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	const state = `{"version":4,"serial":7,"lineage":"L","outputs":{"url":{"value":"https://x"},"key":{"value":"CANARY","sensitive":true}}}`
+	if _, err := b.Write(t.Context(), "prod", []byte(state), backend.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	held, err := b.Lock(t.Context(), "prod", lock.NewInfo("testing"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "workspace prod\nlineage L\nserial 7\noutput key = (sensitive)\noutput url = \"https://x\"\nlocked by " + held.String() + "\n"
+	if d := diff.Diff(want, inspect()); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
 	}
 }
 

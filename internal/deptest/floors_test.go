@@ -23,6 +23,8 @@ var closed = []struct {
 	{"memory", []string{"backend", "lock", "internal"}, "it is read as the specification and used as a fake: nothing but the contract"},
 	{"local", []string{"backend", "lock", "internal", "golang.org/x/sys"}, "files need the operating system only"},
 	{"httpbackend", []string{"backend", "lock", "internal"}, "HTTP is in the standard library"},
+	{"httpbackend/server", []string{"backend", "lock", "statefile", "httpbackend/internal", "internal"}, "a server over any Backend knows none, and needs no client of its own protocol"},
+	{"tfconfig", []string{"backend", "lock", "internal", "github.com/hashicorp/hcl", "github.com/zclconf/go-cty", "github.com/agext/levenshtein", "github.com/apparentlymart/go-textseg", "github.com/mitchellh/go-wordwrap", "golang.org/x/text"}, "it opens what the program's own drivers can: HCL, what HCL needs, and no service"},
 	{"statefile", []string{"backend", "lock", "internal"}, "it is used by programs that bring their own storage"},
 	{"middleware", []string{"backend", "lock", "internal"}, "a wrapper works over any Backend, so it knows none"},
 }
@@ -49,6 +51,10 @@ var fenced = []struct {
 	{"github.com/hashicorp/consul", []string{"consul"}, "Consul's client is large; only its service needs it"},
 	{"github.com/hashicorp/hcl", []string{"tfconfig"}, "a program that builds its configuration in Go needs no parser"},
 	{"github.com/zclconf/go-cty", []string{"tfconfig"}, "as github.com/hashicorp/hcl"},
+	{"tfconfig", []string{"tfconfig"}, "a service is opened by its settings, wherever they come from"},
+	{"github.com/spf13", []string{"cmd"}, "flags belong to the command line"},
+	{"github.com/schollz/progressbar", []string{"cmd"}, "a library draws on nobody's terminal"},
+	{"golang.org/x/term", []string{"cmd"}, "as github.com/schollz/progressbar"},
 }
 
 // composers put services together; they are leaves that nobody else links.
@@ -162,8 +168,12 @@ func TestFloorsNotice(t *testing.T) {
 	add("gcs", "s3", "cloud.google.com/go/storage")
 	add("azblob", "cloud.google.com/go/storage")
 	add("consul", "testing", "github.com/hashicorp/consul/api", "github.com/hashicorp/hcl/v2")
+	add("httpbackend", "backend", "github.com/spf13/pflag")
+	add("httpbackend/server", "backend", "httpbackend")
 	add("all", "s3", "gcs", "azblob", "consul")
 	add("tfconfig", "all", "github.com/hashicorp/hcl/v2")
+	add("cmd/statelatch", "all", "tfconfig", "github.com/spf13/cobra")
+	add("memory", "backend", "tfconfig")
 
 	got := violations(g)
 	for i, line := range got {
@@ -176,8 +186,14 @@ func TestFloorsNotice(t *testing.T) {
 		"consul links github.com/hashicorp/hcl/v2",
 		"consul links testing by consul",
 		"gcs links s3",
+		"httpbackend links github.com/spf13/pflag",
+		"httpbackend links github.com/spf13/pflag",
+		"httpbackend/server links httpbackend",
 		"lock links golang.org/x/sys/unix",
+		"memory links tfconfig",
+		"memory links tfconfig",
 		"s3 links testing by internal/fake",
+		"tfconfig links all",
 		"tfconfig links all",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

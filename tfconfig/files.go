@@ -1,0 +1,225 @@
+package tfconfig
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/hashicorp/hcl/v2/json"
+)
+
+// Limits of what is read. Configuration that people or generators write is far from
+// them; the depth keeps the parser's recursion away from the end of the stack.
+const (
+	maxFile  = 8 << 20
+	maxDepth = 2000
+)
+
+// extensions are those of configuration files, each with the one whose file goes
+// before one of the same name.
+var extensions = []struct{ tofu, tf string }{{".tofu.json", ".tf.json"}, {".tofu", ".tf"}}
+
+// configFiles returns the names of the configuration files, and of the override
+// files, in the order in which they count.
+func (l *loader) configFiles() (primary, override []string, err error) {
+	entries, err := os.ReadDir(l.dir)
+	if err != nil {
+		return nil, nil, unreadable(Origin{File: l.dir}, err)
+	}
+	all := map[string]bool{}
+	for _, e := range entries {
+		if name := e.Name(); !e.IsDir() && !ignored(name) {
+			all[name] = true
+		}
+	}
+	for _, e := range entries { // in the order of their names
+		name := e.Name()
+		base, ok := l.configName(name, all)
+		switch {
+		case !ok || !all[name]:
+		case base == "override" || strings.HasSuffix(base, "_override"):
+			override = append(override, name)
+		default:
+			primary = append(primary, name)
+		}
+	}
+	return primary, override, nil
+}
+
+// configName returns the name without its extension, if the file is one to read.
+func (l *loader) configName(name string, all map[string]bool) (base string, ok bool) {
+	for _, ext := range extensions {
+		if base, ok := strings.CutSuffix(name, ext.tf); ok {
+			return base, l.opts.Program == Terraform || !all[base+ext.tofu]
+		}
+		if base, ok := strings.CutSuffix(name, ext.tofu); ok {
+			return base, l.opts.Program == OpenTofu
+		}
+	}
+	return "", false
+}
+
+// ignored reports whether a file is hidden, or an editor's.
+func ignored(name string) bool {
+	return strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") || strings.HasPrefix(name, "#") && strings.HasSuffix(name, "#")
+}
+
+// read returns the contents of a regular file. The error of a missing one matches
+// fs.ErrNotExist.
+func (l *loader) read(path string, kind Kind) ([]byte, error) {
+	at := l.in(path, kind)
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, unreadable(at, err)
+	}
+	if !info.Mode().IsRegular() { // reading a pipe would wait for its writer
+		return nil, invalid(at, "it is no file but a %s; remove it or name another", describe(info.Mode()))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, unreadable(at, err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, unreadable(at, err)
+	}
+	if len(data) > maxFile {
+		return nil, invalid(at, "it is larger than %d MiB, which no configuration is; split it or move it away", maxFile>>20)
+	}
+	return data, nil
+}
+
+func describe(mode fs.FileMode) string {
+	if mode.IsDir() {
+		return "directory"
+	}
+	return "device, pipe or socket"
+}
+
+// unreadable is the error of a file system operation. The path is in the Origin.
+func unreadable(at Origin, err error) error {
+	remedy := "check what it is and who may read it"
+	if errors.Is(err, fs.ErrNotExist) {
+		remedy = "check the name"
+	}
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		err = path.Err
+	}
+	return &Error{at, fmt.Errorf("it cannot be read: %w; %s", err, remedy)}
+}
+
+// parse parses a file in native or JSON syntax, by its name.
+func (l *loader) parse(path string, kind Kind) (hcl.Body, error) {
+	src, err := l.read(path, kind)
+	if err != nil {
+		return nil, err
+	}
+	return parseSource(src, l.in(path, kind))
+}
+
+func parseSource(src []byte, at Origin) (hcl.Body, error) {
+	if err := parsable(src, at); err != nil {
+		return nil, err
+	}
+	var file *hcl.File
+	var diags hcl.Diagnostics
+	if filepath.Ext(at.File) == ".json" {
+		file, diags = json.Parse(src, at.File)
+	} else {
+		file, diags = hclsyntax.ParseConfig(src, at.File, hcl.InitialPos)
+	}
+	if diags.HasErrors() {
+		return nil, diagnosed(diags, at)
+	}
+	return file.Body, nil
+}
+
+// parsable reports what would confuse the parser, or exhaust its stack.
+func parsable(src []byte, at Origin) error {
+	if i := bytes.IndexByte(src, 0); i >= 0 {
+		return invalid(at, "it is binary, not configuration (there is a zero byte at offset %d); remove it or rename it", i)
+	}
+	if nesting(src) > maxDepth {
+		return invalid(at, "it nests brackets or operators more than %d deep; no configuration does", maxDepth)
+	}
+	return nil
+}
+
+// nesting returns how deep brackets, and what else the parser recurses on, are
+// nested, or more: it does not tell code from comments and strings.
+func nesting(src []byte) (deepest int) {
+	depth, signs, choices := 0, 0, bytes.Count(src, []byte("%{"))
+	for _, c := range src {
+		switch c {
+		case '(', '[', '{':
+			depth++
+		case ')', ']', '}':
+			depth = max(0, depth-1)
+		case '!', '-':
+			signs++
+			deepest = max(deepest, signs)
+			continue
+		case ' ', '\t', '\r', '\n':
+			continue
+		case '?': // a ? b : c ? d : …
+			choices++
+		}
+		deepest = max(deepest, depth, choices/50) // texts have many question marks
+		signs = 0
+	}
+	return deepest
+}
+
+// diagnosed translates the first error of a parser; those that follow it often
+// follow from it.
+func diagnosed(diags hcl.Diagnostics, at Origin) error {
+	for _, d := range diags {
+		if d.Severity == hcl.DiagError {
+			if d.Subject != nil {
+				at = at.at(*d.Subject)
+			}
+			return invalid(at, "%s", described(d))
+		}
+	}
+	return nil
+}
+
+// remedies are for errors of the parser whose own text repeats the source.
+var remedies = map[string]string{
+	"Attribute redefined":                   "remove one of the two",
+	"Argument or block definition required": "a setting is written NAME = VALUE",
+	"Invalid JSON keyword":                  "a text needs double quotes around it",
+	"Invalid multi-line string":             "the double quotes are not closed on the same line",
+	"Invalid type specification":            "a type is written string, number, bool, list(string), …",
+	"Unsupported attribute":                 "the value has no such member",
+}
+
+// described returns the text of a diagnostic, but for what may repeat the source,
+// which may hold a secret.
+func described(d *hcl.Diagnostic) string {
+	detail := d.Detail
+	if strings.ContainsAny(detail, "\"`'") {
+		detail = ""
+	}
+	if remedy, ok := remedies[d.Summary]; ok {
+		detail = remedy
+	}
+	if detail == "" {
+		return d.Summary
+	}
+	return d.Summary + ": " + strings.TrimSuffix(detail, ".")
+}
+
+// at returns the Origin of a range in the same file.
+func (o Origin) at(r hcl.Range) Origin {
+	o.Line, o.Column = r.Start.Line, r.Start.Column
+	return o
+}
