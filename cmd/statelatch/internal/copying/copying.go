@@ -1,0 +1,259 @@
+// Package copying copies states from one backend to another: each under a lock on
+// both sides, never over something newer, and compared afterwards. A run that was
+// interrupted is taken up by running it again; see [Journal] for its locks.
+package copying
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/cmd/statelatch/internal/guard"
+	"github.com/statelatch/statelatch/lock"
+	"github.com/statelatch/statelatch/statefile"
+	"golang.org/x/sync/errgroup"
+)
+
+// A Job is a copy to be made.
+type Job struct {
+	From, To backend.Backend
+	Names    []string // the workspaces; nil = all that From has
+	Force    bool     // disregard lineage and serial
+	DryRun   bool     // lock nothing and write nothing
+	Parallel int      // how many workspaces at once; at least 1
+	Lock     lock.Options
+
+	Run  string   // the ID of this run, which its locks carry
+	Dead []string // runs that are over and may have left locks, which are broken
+
+	// Start is told how many workspaces there are, and Done of each that is done with.
+	// They are not called at the same time.
+	Start func(total int)
+	Done  func(Result)
+}
+
+// A Status says what became of a workspace.
+type Status string
+
+// The statuses.
+const (
+	Copied Status = "copied" // or would be, in a dry run
+	Equal  Status = "equal"  // the destination has the very same bytes already
+	Empty  Status = "empty"  // the source has no state
+	Failed Status = "failed"
+)
+
+// A Result is what became of a workspace.
+type Result struct {
+	Workspace string
+	Status    Status
+	Size      int
+	SHA256    [sha256.Size]byte // of the state at the source
+	Replaced  bool              // Copied: there was a state at the destination
+	Unlocked  bool              // Copied: one of the two has no locks
+	Err       error             // Failed: why
+}
+
+// Copy makes the copy. What fails with one workspace does not stop the others, and is
+// in its Result; the error is why the workspaces could not be listed, or why ctx
+// ended. Results are in the order of the names.
+func (j Job) Copy(ctx context.Context) ([]Result, error) {
+	names, err := j.names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j.Start(len(names))
+	results := make([]Result, len(names))
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(max(1, j.Parallel))
+	for i, name := range names {
+		group.Go(func() error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			results[i] = j.one(ctx, name)
+			mu.Lock()
+			defer mu.Unlock()
+			j.Done(results[i])
+			return nil
+		})
+	}
+	err = group.Wait()
+	return slices.DeleteFunc(results, func(r Result) bool { return r.Workspace == "" }), err
+}
+
+func (j Job) names(ctx context.Context) ([]string, error) {
+	if j.Names != nil {
+		return slices.Compact(slices.Sorted(slices.Values(j.Names))), nil
+	}
+	var names []string
+	for name, err := range j.From.List(ctx) {
+		if err != nil {
+			return nil, fmt.Errorf("source: %w", err)
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (j Job) one(ctx context.Context, name string) Result {
+	// A look without locks is enough for what is not to be copied, if no lock is left.
+	r := j.plan(ctx, name).result
+	if j.DryRun || r.Status != Copied && !j.mayBeLocked(ctx, name) {
+		return r
+	}
+	err := j.locked(ctx, side{"source", j.From}, name, func(ctx context.Context, from string) error {
+		return j.locked(ctx, side{"destination", j.To}, name, func(ctx context.Context, to string) error {
+			p := j.plan(ctx, name)
+			if r = p.result; r.Status != Copied {
+				return r.Err
+			}
+			r.Unlocked = from == "" || to == ""
+			return j.write(ctx, name, p, to)
+		})
+	})
+	if err != nil {
+		r.Status, r.Err = Failed, err
+	}
+	return r
+}
+
+// A plan is what is to be written over what.
+type plan struct {
+	result   Result
+	from, to backend.State
+}
+
+// plan reads both sides and decides.
+func (j Job) plan(ctx context.Context, name string) plan {
+	p := plan{result: Result{Workspace: name}}
+	fail := func(where string, err error) plan {
+		p.result.Status, p.result.Err = Failed, fmt.Errorf("%s: %w", where, err)
+		return p
+	}
+	var err error
+	if p.from, err = j.From.Read(ctx, name); err != nil {
+		if errors.Is(err, backend.ErrNotExist) && j.Names == nil { // listed, but without a state
+			p.result.Status = Empty
+			return p
+		}
+		return fail("source", err)
+	}
+	p.result.Size, p.result.SHA256 = len(p.from.Data), sha256.Sum256(p.from.Data)
+	if p.to, err = j.To.Read(ctx, name); err != nil && !errors.Is(err, backend.ErrNotExist) {
+		return fail("destination", err)
+	}
+	if bytes.Equal(p.from.Data, p.to.Data) {
+		p.result.Status = Equal
+		return p
+	}
+	if p.result.Replaced = p.to.Revision != ""; p.result.Replaced && !j.Force {
+		if err := statefile.CheckPush(p.from.Data, p.to.Data); err != nil {
+			return fail("the destination has another state", err)
+		}
+	}
+	p.result.Status = Copied
+	return p
+}
+
+// write stores what was planned, and reads it back.
+func (j Job) write(ctx context.Context, name string, p plan, lockID string) error {
+	cond := backend.Condition{Revision: p.to.Revision, LockID: lockID}
+	if _, err := j.To.Write(ctx, name, p.from.Data, cond); err != nil {
+		return fmt.Errorf("destination: %w", err)
+	}
+	stored, err := j.To.Read(ctx, name)
+	if err != nil {
+		return fmt.Errorf("destination, reading back what was written: %w", err)
+	}
+	if got := sha256.Sum256(stored.Data); got != p.result.SHA256 {
+		return fmt.Errorf("destination: what was written reads back with digest %x instead of %x: %w", got, p.result.SHA256, backend.ErrCorrupt)
+	}
+	return nil
+}
+
+// A side is one of the two backends.
+type side struct {
+	name string
+	backend.Backend
+}
+
+const operation = "copy"
+
+// record is what the locks of a run say, so that they can be told from all others.
+func record(run string) lock.Info {
+	info := lock.NewInfo(operation)
+	info.Info = "statelatch copy, run " + run
+	return info
+}
+
+// locked does something under the lock of one side, which it breaks if a dead run
+// left it.
+func (j Job) locked(ctx context.Context, s side, name string, do func(ctx context.Context, id string) error) error {
+	inside := false
+	attempt := func(opts lock.Options) error {
+		err := guard.Do(ctx, s.Backend, name, record(j.Run), opts, func(ctx context.Context, id string) error {
+			inside = true
+			return do(ctx, id)
+		})
+		if err != nil && !inside {
+			err = fmt.Errorf("%s: %w", s.name, err)
+		}
+		return err
+	}
+	once := j.Lock
+	once.Timeout = 0
+	err := attempt(once)
+	var held *lock.HeldError
+	if inside || !errors.As(err, &held) {
+		return err
+	}
+	switch {
+	case j.left(held.Holder):
+		if err := breakLock(ctx, s, name, held.Holder.ID); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	case j.Lock.Timeout == 0:
+		return err
+	}
+	return attempt(j.Lock)
+}
+
+func breakLock(ctx context.Context, s side, name, id string) error {
+	l, _ := backend.As[lock.Locker](s.Backend) // it has refused a lock
+	if err := l.Unlock(ctx, name, id); !errors.Is(err, lock.ErrNotHeld) {
+		return err
+	}
+	return nil
+}
+
+// mayBeLocked reports whether a dead run may have left a lock on either side, or that
+// cannot be seen without taking the lock.
+func (j Job) mayBeLocked(ctx context.Context, name string) bool {
+	if len(j.Dead) == 0 {
+		return false
+	}
+	for _, b := range []backend.Backend{j.From, j.To} {
+		if l, ok := backend.As[lock.Locker](b); ok {
+			holder, err := l.Holder(ctx, name)
+			if err == nil && j.left(holder) || err != nil && !errors.Is(err, lock.ErrNotHeld) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// left reports whether a lock is that of a run that is over.
+func (j Job) left(holder lock.Info) bool {
+	return holder.Operation == operation && slices.ContainsFunc(j.Dead, func(run string) bool {
+		return holder.Info == record(run).Info
+	})
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/lock"
+	"github.com/statelatch/statelatch/statefile"
+)
+
+// A problem is how an error is printed as JSON.
+type problem struct {
+	Kind      string  `json:"kind"`
+	ExitCode  int     `json:"exit_code"`
+	Message   string  `json:"message"`
+	Hint      string  `json:"hint,omitempty"`
+	Workspace string  `json:"workspace,omitempty"`
+	Holder    *holder `json:"holder,omitempty"`
+	LockID    string  `json:"lock_id,omitempty"`
+	SavedTo   string  `json:"saved_to,omitempty"` // a file: what could not be stored
+}
+
+// A holder is how a lock is printed as JSON.
+type holder struct {
+	ID         string     `json:"id"`
+	Operation  string     `json:"operation"`
+	Info       string     `json:"info"`
+	Who        string     `json:"who"`
+	Version    string     `json:"version"`
+	Created    *time.Time `json:"created"`     // null if the record does not say
+	AgeSeconds *int64     `json:"age_seconds"` // the same
+	Path       string     `json:"path"`
+	TTLSeconds int64      `json:"ttl_seconds"` // 0: it does not expire
+	Ref        string     `json:"ref,omitempty"`
+}
+
+func (c *cli) holder(info lock.Info) *holder {
+	h := &holder{
+		ID: info.ID, Operation: printable(info.Operation), Info: printable(info.Info), Who: printable(info.Who),
+		Version: printable(info.Version), Path: printable(info.Path), TTLSeconds: int64(info.TTL.Seconds()), Ref: info.Ref,
+	}
+	if !info.Created.IsZero() {
+		age := int64(max(0, c.now().Sub(info.Created)).Seconds())
+		h.Created, h.AgeSeconds = &info.Created, &age
+	}
+	return h
+}
+
+// report prints err, if there is one to print, and returns the exit code.
+func (c *cli) report(err error) int {
+	if err == nil {
+		return 0
+	}
+	code := classify(err).code
+	if errors.Is(err, syscall.EPIPE) {
+		return exitBrokenPipe
+	}
+	if exit, ok := errors.AsType[*exitError](err); ok {
+		if err = exit.error; err == nil {
+			return code
+		}
+	}
+	if c.json {
+		enc := json.NewEncoder(c.stderr)
+		enc.SetEscapeHTML(false)
+		_ = enc.Encode(struct {
+			Error *problem `json:"error"`
+		}{c.problem(err, code)})
+		return code
+	}
+	c.explain(err)
+	return code
+}
+
+func (c *cli) problem(err error, code int) *problem {
+	p := &problem{Kind: classify(err).kind, ExitCode: code, Message: printable(err.Error()), Hint: c.hint(err)}
+	if held, ok := errors.AsType[*lock.HeldError](err); ok {
+		p.Workspace, p.Holder, p.LockID = held.Workspace, c.holder(held.Holder), held.Holder.ID
+	}
+	if unknown, ok := errors.AsType[*lock.UnknownError](err); ok {
+		p.Workspace, p.LockID = unknown.Workspace, unknown.ID
+	}
+	if release, ok := errors.AsType[*lock.ReleaseError](err); ok {
+		p.Workspace, p.LockID = release.Workspace, release.ID
+	}
+	if e, ok := errors.AsType[*backend.Error](err); ok {
+		p.Workspace = cmp.Or(p.Workspace, e.Workspace)
+	}
+	if saved, ok := errors.AsType[*savedError](err); ok {
+		p.SavedTo = saved.file
+	}
+	return p
+}
+
+// explain prints err for people.
+func (c *cli) explain(err error) {
+	text := wrap("statelatch: " + err.Error())
+	if held, ok := errors.AsType[*lock.HeldError](err); ok && classify(err).code == exitHeld {
+		text = wrap(fmt.Sprintf("statelatch: workspace %q is locked.", held.Workspace)) + c.describe(held.Holder)
+		if held.Err != nil {
+			text += hang("  Note       ", held.Err.Error())
+		}
+	}
+	if hint := c.hint(err); hint != "" {
+		text += wrap(hint)
+	}
+	if saved, ok := errors.AsType[*savedError](err); ok {
+		text += wrap("What was on standard input is kept in " + saved.file + ".")
+	}
+	_, _ = io.WriteString(c.stderr, text) // there is nobody else to tell
+}
+
+// hint says what to do about err, or nothing.
+func (c *cli) hint(err error) string {
+	if h, ok := errors.AsType[*hintedError](err); ok {
+		return h.hint
+	}
+	class := classify(err)
+	if class.kind == "held" {
+		return c.heldHint(err)
+	}
+	if unknown, ok := errors.AsType[*lock.UnknownError](err); ok {
+		return fmt.Sprintf(`Run "statelatch unlock %s" to make sure that the lock is not left behind.`, printable(unknown.ID))
+	}
+	if release, ok := errors.AsType[*lock.ReleaseError](err); ok && !errors.Is(err, lock.ErrNotHeld) {
+		return fmt.Sprintf(`The lock may still be there; run "statelatch unlock %s".`, printable(release.ID))
+	}
+	e, _ := errors.AsType[*backend.Error](err)
+	switch {
+	case class.kind == "usage":
+		return fmt.Sprintf(`Run "%s --help".`, c.command)
+	case class.kind == "permission" && c.command != "statelatch probe":
+		return `Run "statelatch probe" to see what the credentials allow.`
+	case class.kind == "unknown" && e != nil && e.Op == "unlock":
+		return `It may be released, or not. Run "statelatch holder".`
+	case class.kind == "unknown":
+		return `It may have happened, or not. Run "statelatch pull" and look before you try again.`
+	case as[*statefile.LineageError](err) || as[*statefile.SerialError](err):
+		return "Nothing was changed. --force replaces it all the same."
+	case class.kind == "conflict":
+		return "Somebody else has written in between; nothing was changed. Start again from what is there now."
+	case class.kind == "transient":
+		return "Nothing was changed. Trying again may help."
+	case errors.Is(err, backend.ErrNoStore):
+		return "Create it first, or correct the configuration."
+	}
+	return ""
+}
+
+func (c *cli) heldHint(err error) string {
+	if c.files {
+		return "Wait for it with --lock-timeout 5m. This lock ends with the process that holds it."
+	}
+	held, _ := errors.AsType[*lock.HeldError](err)
+	return fmt.Sprintf("Wait for it with --lock-timeout 5m. If its holder is gone for good: statelatch unlock %s", printable(held.Holder.ID))
+}
+
+// describe says who holds a lock, and for how long.
+func (c *cli) describe(info lock.Info) string {
+	since, expires := "", ""
+	if !info.Created.IsZero() {
+		since = fmt.Sprintf("%s (%s)", info.Created.UTC().Format("2006-01-02 15:04:05 UTC"), age(c.now().Sub(info.Created)))
+	}
+	if info.TTL > 0 {
+		expires = info.TTL.String() + " after its last renewal"
+	}
+	var text strings.Builder
+	for _, line := range []struct{ name, value string }{
+		{"Who", info.Who}, {"Operation", info.Operation}, {"Since", since}, {"Info", info.Info}, {"Version", info.Version},
+		{"Path", info.Path}, {"Expires", expires}, {"ID", info.ID}, {"Ref", info.Ref},
+	} {
+		if line.value != "" {
+			fmt.Fprintf(&text, "  %-10s %s\n", line.name, printable(line.value))
+		}
+	}
+	return text.String()
+}
+
+// fileError rewords the error of a file of the user's, which must not read as "no state".
+func fileError(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &missingError{errors.New(strings.TrimPrefix(err.Error(), "open "))}
+	}
+	return err
+}

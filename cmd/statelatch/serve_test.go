@@ -1,0 +1,232 @@
+//go:build unix
+
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// serving starts "serve" and returns its address.
+func (w *world) serving(t *testing.T, args ...string) (*running, string) {
+	t.Helper()
+	r := w.start(append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	line := r.out.line(t)
+	address, ok := strings.CutPrefix(line, "Serving ")
+	if !ok {
+		t.Fatalf("it says %q; %s", line, r.err)
+	}
+	return r, strings.TrimSuffix(address, "/WORKSPACE")
+}
+
+func status(t *testing.T, c *http.Client, url, user, password string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if user != "" {
+		req.SetBasicAuth(user, password)
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// TestServe: what serve serves is what the backend has, to those who know the password;
+// and a signal ends it in order.
+func TestServe(t *testing.T) {
+	w := newWorld(t)
+	put(t, "users", "alice:correct horse\nbob:battery\n")
+	put(t, "s.tfstate", state(4, lineage, true))
+	r, address := w.serving(t, "--url", "test:a", "--basic-auth-file", "users")
+	for _, test := range []struct {
+		user, password string
+		want           int
+	}{{"", "", 401}, {"alice", "wrong", 401}, {"mallory", "battery", 401}, {"bob", "battery", 404}, {"alice", "correct horse", 404}} {
+		if got := status(t, http.DefaultClient, address+"/prod", test.user, test.password); got != test.want {
+			t.Errorf("%s: status %d, want %d", test.user, got, test.want)
+		}
+	}
+	t.Setenv("TF_HTTP_USERNAME", "alice")
+	t.Setenv("TF_HTTP_PASSWORD", "correct horse")
+	client := address + "/{workspace}?lock_address=" + address + "/{workspace}&unlock_address=" + address + "/{workspace}"
+	w.ok("push", "s.tfstate", "--url", client, "--workspace", "prod")
+	if got := w.ok("pull", "--url", "test:a", "--workspace", "prod"); got != state(4, lineage, true) {
+		t.Errorf("behind the server is %s", got)
+	}
+	id := strings.TrimSpace(w.ok("lock", "--url", client, "--workspace", "prod"))
+	if code, _, stderr := w.statelatch("", "push", "s.tfstate", "--force", "--url", "test:a", "--workspace", "prod"); code != exitHeld {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	w.ok("unlock", id, "--url", client, "--workspace", "prod")
+
+	r.cancel(signalled{syscall.SIGTERM})
+	if code := r.wait(t); code != 0 {
+		t.Errorf("exit code %d: %s", code, r.err)
+	}
+	for _, secret := range []string{"correct horse", "battery", "hunter2"} {
+		if strings.Contains(r.err.String(), secret) {
+			t.Errorf("the log shows a secret: %s", r.err)
+		}
+	}
+	if !strings.Contains(r.err.String(), "alice") {
+		t.Errorf("the log does not say who it was: %s", r.err)
+	}
+}
+
+// TestServeJSON: the address and the log are JSON, one document a line or more.
+func TestServeJSON(t *testing.T) {
+	w := newWorld(t)
+	r := w.start("serve", "--listen", "127.0.0.1:0", "--anonymous", "--url", "test:a", "--json")
+	text := ""
+	for !strings.HasSuffix(text, "}") {
+		text += r.out.line(t)
+	}
+	var told serving
+	if err := json.Unmarshal([]byte(text), &told); err != nil {
+		t.Fatal(err)
+	}
+	if got := status(t, http.DefaultClient, told.Address+"/prod", "", ""); got != 404 {
+		t.Errorf("status %d", got)
+	}
+	r.cancel(signalled{syscall.SIGINT})
+	if code := r.wait(t); code != 0 {
+		t.Errorf("exit code %d: %s", code, r.err)
+	}
+	for line := range strings.Lines(r.err.String()) {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("not JSON: %s", line)
+		}
+	}
+}
+
+// TestServeTLS: with --client-ca only clients with its certificates are let in; with
+// passwords beside it, either will do.
+func TestServeTLS(t *testing.T) {
+	w := newWorld(t)
+	ca, clientCA, other := newAuthority(t), newAuthority(t), newAuthority(t)
+	cert, key := ca.issue(t, "server")
+	put(t, "cert.pem", cert)
+	put(t, "key.pem", key)
+	put(t, "clients.pem", clientCA.pem)
+	put(t, "users", "alice:secret\n")
+	// client trusts the server, and shows a certificate, if somebody issues one.
+	client := func(by *authority) *http.Client {
+		config := &tls.Config{RootCAs: x509.NewCertPool()}
+		config.RootCAs.AppendCertsFromPEM([]byte(ca.pem))
+		if by != nil {
+			cert, key := by.issue(t, "bob")
+			pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
+			if err != nil {
+				t.Fatal(err)
+			}
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+		}
+		tr := &http.Transport{TLSClientConfig: config}
+		t.Cleanup(tr.CloseIdleConnections)
+		return &http.Client{Transport: tr}
+	}
+	refused := func(c *http.Client, address string) {
+		t.Helper()
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, address+"/prod", nil)
+		if resp, err := c.Do(req); err == nil {
+			resp.Body.Close()
+			t.Errorf("let in, status %d", resp.StatusCode)
+		}
+	}
+	tlsFlags := []string{"--url", "test:a", "--tls-cert", "cert.pem", "--tls-key", "key.pem", "--client-ca", "clients.pem"}
+	_, address := w.serving(t, tlsFlags...)
+	if !strings.HasPrefix(address, "https://") {
+		t.Errorf("address %s", address)
+	}
+	refused(client(nil), address)
+	refused(client(other), address)
+	if got := status(t, client(clientCA), address+"/prod", "", ""); got != 404 {
+		t.Errorf("status %d", got)
+	}
+
+	_, address = w.serving(t, append(tlsFlags, "--basic-auth-file", "users")...)
+	if got := status(t, client(nil), address+"/prod", "", ""); got != 401 {
+		t.Errorf("nobody: status %d", got)
+	}
+	if got := status(t, client(nil), address+"/prod", "alice", "secret"); got != 404 {
+		t.Errorf("alice: status %d", got)
+	}
+	if got := status(t, client(clientCA), address+"/prod", "", ""); got != 404 {
+		t.Errorf("bob: status %d", got)
+	}
+}
+
+// An authority signs certificates.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pem  string
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{}
+	template := certificate("authority")
+	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
+	var der []byte
+	der, a.key = sign(t, template, template, nil)
+	a.pem = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	a.cert, _ = x509.ParseCertificate(der)
+	return a
+}
+
+// issue returns a certificate for both ends, and its key.
+func (a *authority) issue(t *testing.T, name string) (certPEM, keyPEM string) {
+	t.Helper()
+	template := certificate(name)
+	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	der, key := sign(t, template, a.cert, a.key)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
+}
+
+func certificate(name string) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+}
+
+func sign(t *testing.T, template, by *x509.Certificate, with *ecdsa.PrivateKey) ([]byte, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if with == nil {
+		with = key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, by, &key.PublicKey, with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der, key
+}
