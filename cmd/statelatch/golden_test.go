@@ -257,7 +257,7 @@ func TestHelp(t *testing.T) {
 // TestSession runs the commands of the documents with a real shell and the real
 // program, and compares what they print.
 func TestSession(t *testing.T) {
-	for _, name := range []string{"session.md", "command.md"} {
+	for _, name := range []string{"docs/session.md", "docs/command.md", "README.md"} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			bin := filepath.Join(t.TempDir(), "bin")
@@ -275,7 +275,7 @@ func TestSession(t *testing.T) {
 			t.Setenv(asProgram, "1")
 			put(t, "main.tf", "terraform {\n  backend \"local\" {}\n}\n")
 			put(t, "network.tfstate", strings.ReplaceAll(state(4, lineage, true), `    "escape": {"value": "a\u001b[31m\u009b0mb", "type": "string"},`+"\n", ""))
-			golden(t, filepath.Join(packageDir, "..", "..", "docs", name), w.markdown)
+			golden(t, filepath.Join(packageDir, "..", "..", name), w.markdown)
 		})
 	}
 }
