@@ -58,8 +58,9 @@ configured in.
 
 A state is copied byte for byte, with the lock of both sides held, and read back
 and compared by its SHA-256. A state that the destination has is replaced only
-if it is older: of the same lineage, and with a lower serial. --force sets that
-aside. The source is not changed.
+if it is older: of the same lineage, and with a lower serial, or the same serial
+and the same contents. One of another lineage is replaced if it has neither
+resources nor outputs. --force sets that aside. The source is not changed.
 
 What fails with one workspace does not stop the others. The copy is resumed by
 running it again: what is equal already is skipped.
@@ -119,17 +120,19 @@ func (c *cli) copy(ctx context.Context, src, dst string, f copyFlags) (err error
 	}
 	defer job.To.Close()
 	var results []copying.Result
+	whole := false
 	if !f.dryRun {
 		journal, failed := openJournal(ctx, f.journal, from, to, f.names)
 		if failed != nil {
 			return failed
 		}
-		defer func() { err = errors.Join(err, journal.Close(ctx, results)) }()
+		defer func() { err = errors.Join(err, journal.Close(ctx, results, whole)) }()
 		job.Run, job.Dead = journal.Run, journal.Dead
 	}
 	if results, err = job.Copy(ctx); results == nil && err != nil {
 		return err
 	}
+	whole = err == nil
 	result := c.copied(results, f.dryRun)
 	if printed := c.print(result, func(w io.Writer) error { return c.printCopied(w, result, len(job.Dead)) }); err == nil {
 		err = printed

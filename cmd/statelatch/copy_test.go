@@ -316,9 +316,9 @@ func TestJournalScope(t *testing.T) {
 		}
 		return j
 	}
-	end := func(j *copying.Journal, results ...copying.Result) {
+	end := func(j *copying.Journal, whole bool, results ...copying.Result) {
 		t.Helper()
-		if err := j.Close(t.Context(), results); err != nil {
+		if err := j.Close(t.Context(), results, whole); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -327,21 +327,23 @@ func TestJournalScope(t *testing.T) {
 	open("a", "b").Abandon()
 	for _, step := range []struct {
 		names  []string
+		whole  bool
 		result copying.Result
 		dead   int // runs that this one finds
 	}{
-		{[]string{"a"}, fine, 1},             // not all of them
-		{[]string{"a", "b", "c"}, failed, 1}, // not through
-		{[]string{"b", "a"}, left, 1},        // leaves another
-		{nil, fine, 2},
-		{nil, failed, 0},
-		{nil, fine, 0},
+		{[]string{"a"}, true, fine, 1},             // not all of them
+		{[]string{"a", "b", "c"}, true, failed, 1}, // not through
+		{[]string{"b", "a"}, true, left, 1},        // leaves another
+		{nil, false, fine, 2},                      // interrupted before it was through
+		{nil, true, fine, 2},
+		{nil, true, failed, 0},
+		{nil, true, fine, 0},
 	} {
 		j := open(step.names...)
 		if len(j.Dead) != step.dead {
 			t.Errorf("%v finds %d dead runs, want %d", step.names, len(j.Dead), step.dead)
 		}
-		end(j, step.result)
+		end(j, step.whole, step.result)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/cmd/statelatch/internal/guard"
 	"github.com/statelatch/statelatch/lock"
+	"github.com/statelatch/statelatch/statefile"
 )
 
 // A deleted is the JSON of "delete": what the state was.
@@ -86,7 +87,8 @@ func resources(data []byte) (n int) {
 			Instances []struct{}
 		}
 	}
-	if json.Unmarshal(data, &state) != nil || describe("", data, "").Encrypted {
+	header, err := statefile.ReadHeader(data) // other formats keep them elsewhere
+	if err != nil || header.Encrypted || json.Unmarshal(data, &state) != nil {
 		return -1
 	}
 	for _, r := range state.Resources {

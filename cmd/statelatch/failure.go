@@ -107,7 +107,8 @@ func hinted(err error, hint string) error {
 // withCause adds to err the signal that ended ctx.
 func withCause(ctx context.Context, err error) error {
 	var sig signalled
-	if err != nil && errors.As(context.Cause(ctx), &sig) && errors.Is(err, context.Canceled) && !errors.As(err, &sig) {
+	if err != nil && errors.As(context.Cause(ctx), &sig) && !errors.As(err, &sig) &&
+		(errors.Is(err, context.Canceled) || classify(err).code == exitInterrupted) {
 		return fmt.Errorf("%w: %w", err, sig)
 	}
 	return err

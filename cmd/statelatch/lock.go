@@ -62,8 +62,11 @@ OpenTofu do not heed the time.`,
 			`id=$(statelatch lock --operation maintenance); …; statelatch unlock "$id"`,
 		),
 		Args: func(cmd *cobra.Command, args []string) error {
-			if dash := cmd.ArgsLenAtDash(); dash != 0 && len(args) > 0 {
+			switch dash := cmd.ArgsLenAtDash(); {
+			case dash != 0 && len(args) > 0:
 				return errors.New("a command to be run under the lock comes after --")
+			case dash == 0 && len(args) == 0: // an empty variable, rather than a lock for good
+				return errors.New("there is no command after --")
 			}
 			return nil
 		},
@@ -114,7 +117,7 @@ func (c *cli) lock(ctx context.Context, b backend.Backend, l lock.Locker, worksp
 	if err != nil {
 		return err
 	}
-	err = context.Cause(ctx)
+	err = ctx.Err()
 	if err == nil {
 		info := staying.stored
 		err = c.print(locked{workspace, true, c.holder(info)}, func(w io.Writer) error {
@@ -164,7 +167,6 @@ func (c *cli) runLocked(ctx context.Context, l lock.Locker, workspace string, t 
 	if err != nil {
 		return err
 	}
-	drain(signals) // acquireUnended has dealt with those
 	code, err := c.runChild(ctx, held, workspace, signals, t.killAfter, args)
 	lost := context.Cause(held.Context())
 	released := guard.Release(ctx, held)
@@ -172,12 +174,10 @@ func (c *cli) runLocked(ctx context.Context, l lock.Locker, workspace string, t 
 	switch {
 	case lost != nil:
 		return &lostError{lost}
-	case (errors.Is(released, lock.ErrNotHeld) || errors.As(released, &other)) && err == nil && code == 0:
+	case (errors.Is(released, lock.ErrNotHeld) || errors.As(released, &other)) && code == 0:
 		return &lostError{fmt.Errorf("the lock was lost while the command ran: %w", released)}
-	case err != nil:
-		return errors.Join(err, released)
 	case code != 0:
-		return &exitError{code, released}
+		return &exitError{code, errors.Join(err, released)}
 	}
 	return released
 }
@@ -194,16 +194,6 @@ func acquireUnended(ctx context.Context, l lock.Locker, workspace string, t taki
 	return nil, errors.Join(context.Canceled, context.Cause(ctx), guard.Release(ctx, held))
 }
 
-func drain(signals <-chan os.Signal) {
-	for {
-		select {
-		case <-signals:
-		default:
-			return
-		}
-	}
-}
-
 func (c *cli) runChild(ctx context.Context, held *lock.Lock, workspace string, signals chan os.Signal, grace time.Duration, args []string) (int, error) {
 	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // it has to end in its own time, see child
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.stdin, c.stdout, c.stderr
@@ -216,9 +206,9 @@ func (c *cli) runChild(ctx context.Context, held *lock.Lock, workspace string, s
 	code, err := child.Run(cmd, child.Options{Signals: signals, Lost: held.Context().Done(), Grace: grace})
 	switch {
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
-		return exitNoCommand, &exitError{exitNoCommand, err}
+		return exitNoCommand, err
 	case err != nil:
-		return exitNotRunnable, &exitError{exitNotRunnable, err}
+		return exitNotRunnable, err
 	}
 	return code, nil
 }

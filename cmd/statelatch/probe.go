@@ -61,7 +61,7 @@ The exit code is that of the first step that failed.`,
 			return c.on(ctx, func(b backend.Backend, workspace string) error {
 				steps := probing.Look(ctx, b, workspace, c.tell)
 				result := probed{Workspace: workspace}
-				if write && ctx.Err() == nil {
+				if write { // if it was interrupted, that fails
 					steps = append(steps, probing.Write(ctx, b, c.tell)...)
 					if endpoint, ok := backend.As[*s3.Backend](b); ok {
 						var step probing.Step

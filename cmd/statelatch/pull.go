@@ -107,6 +107,9 @@ func (c *cli) pull(ctx context.Context, b backend.Backend, workspace, out string
 // replaceFile puts data in a file that only its owner can read, at once or not at
 // all.
 func replaceFile(name string, data []byte) error {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() { // /dev/null, of root
+		return usagef("%s is no file that could be replaced", name)
+	}
 	temporary, err := os.CreateTemp(filepath.Dir(name), ".statelatch-*")
 	if err != nil {
 		return fmt.Errorf("%s cannot be written: %w", name, errors.Unwrap(err))

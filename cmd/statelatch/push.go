@@ -68,9 +68,18 @@ message says which.
 			if p.data, err = c.document(name); err != nil {
 				return err
 			}
-			return c.keeping(name, p.data, c.on(cmd.Context(), func(b backend.Backend, workspace string) error {
-				return c.push(cmd.Context(), b, workspace, p)
-			}))
+			var result pushed
+			err = c.on(cmd.Context(), func(b backend.Backend, workspace string) (err error) {
+				result, err = c.push(cmd.Context(), b, workspace, p)
+				return err
+			})
+			if err := c.keeping(name, p.data, err); err != nil {
+				return err
+			}
+			if !result.Written {
+				return c.say(result, "Workspace %q has this state already (serial %d).", result.Workspace, result.Serial)
+			}
+			return c.say(result, "Workspace %q is now at serial %d (%d bytes).", result.Workspace, result.Serial, result.Size)
 		},
 	}
 	cmd.Flags().BoolVar(&p.force, "force", false, "disregard lineage and serial")
@@ -104,7 +113,7 @@ func (c *cli) document(name string) (data []byte, err error) {
 	return data, nil
 }
 
-func (c *cli) push(ctx context.Context, b backend.Backend, workspace string, p push) error {
+func (c *cli) push(ctx context.Context, b backend.Backend, workspace string, p push) (pushed, error) {
 	if p.lockID != "" {
 		b = guard.Borrow(b, p.lockID)
 	}
@@ -119,14 +128,7 @@ func (c *cli) push(ctx context.Context, b backend.Backend, workspace string, p p
 			}
 			return p.data, statefile.CheckPush(p.data, current.Data)
 		})
-	if err != nil {
-		return underLock(plainly(err))
-	}
-	result := pushed{describe(workspace, p.data, revision), written}
-	if !written {
-		return c.say(result, "Workspace %q has this state already (serial %d).", workspace, result.Serial)
-	}
-	return c.say(result, "Workspace %q is now at serial %d (%d bytes).", workspace, result.Serial, result.Size)
+	return pushed{describe(workspace, p.data, revision), written}, underLock(plainly(err))
 }
 
 // An unstoredError says that a state was not stored.
@@ -155,7 +157,7 @@ func plainly(err error) error {
 // keeping makes sure that a document that was not stored is not lost: one from
 // standard input is nowhere else.
 func (c *cli) keeping(name string, data []byte, err error) error {
-	if err == nil || name != "-" || as[*lock.ReleaseError](err) && !as[*unstoredError](err) {
+	if err == nil || name != "-" || releaseAlone(err) {
 		return err
 	}
 	saved, failed := saveNew("errored.tfstate", data)
@@ -163,6 +165,16 @@ func (c *cli) keeping(name string, data []byte, err error) error {
 		return fmt.Errorf("%w; and what was on standard input could not be saved: %w", err, failed)
 	}
 	return &savedError{err, saved}
+}
+
+// releaseAlone reports whether nothing failed but giving the lock back.
+func releaseAlone(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) { // which does not enter joined errors
+		if _, ok := err.(*lock.ReleaseError); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // saveNew writes data to a new file, whose name is like name.

@@ -155,12 +155,27 @@ func (j Job) plan(ctx context.Context, name string) plan {
 		return p
 	}
 	if p.result.Replaced = p.to.Revision != ""; p.result.Replaced && !j.Force {
-		if err := statefile.CheckPush(p.from.Data, p.to.Data); err != nil {
+		if err := older(p.from.Data, p.to.Data); err != nil {
 			return fail("the destination has another state", err)
 		}
 	}
 	p.result.Status = Copied
 	return p
+}
+
+// older says whether the state next may replace current, as statefile.CheckPush does.
+// But that one takes a state that has become empty for nothing, whatever its serial:
+// an old copy would bring back what has been destroyed since.
+func older(next, current []byte) error {
+	if err := statefile.CheckPush(next, current); err != nil {
+		return err
+	}
+	n, _ := statefile.ReadHeader(next) // CheckPush has read both
+	c, _ := statefile.ReadHeader(current)
+	if n.Lineage == c.Lineage && n.Serial < c.Serial {
+		return &statefile.SerialError{Next: n.Serial, Current: c.Serial}
+	}
+	return nil
 }
 
 // write stores what was planned, and reads it back.

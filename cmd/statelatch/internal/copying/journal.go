@@ -96,13 +96,14 @@ func (j *Journal) write(ctx context.Context) (err error) {
 // Abandon ends the run as the death of the process would.
 func (j *Journal) Abandon() { j.b.Close() }
 
-// Close ends the run with these results. Unless a lock may be left, the run is taken
-// out of the journal, and so are the earlier ones whose workspaces it has all been
-// through: with their locks in hand, it knows that nothing is left.
-func (j *Journal) Close(ctx context.Context, results []Result) error {
+// Close ends the run with these results; whole says that they are those of all of
+// its workspaces. Unless a lock may be left, the run is taken out of the journal, and
+// so are the earlier ones whose workspaces it has all been through: with their locks in
+// hand, it knows that nothing is left.
+func (j *Journal) Close(ctx context.Context, results []Result, whole bool) error {
 	defer j.b.Close()
 	ctx = context.WithoutCancel(ctx)
-	through := len(results) > 0 && !slices.ContainsFunc(results, func(r Result) bool { return r.Status == Failed })
+	through := whole && len(results) > 0 && !slices.ContainsFunc(results, func(r Result) bool { return r.Status == Failed })
 	j.runs = slices.DeleteFunc(j.runs, func(r run) bool {
 		if r.ID == j.Run {
 			return !slices.ContainsFunc(results, leavesLock)

@@ -49,13 +49,20 @@ func off(ctx context.Context, l lock.Locker, workspace string, err error) bool {
 }
 
 // Release releases a lock, and tries again if the service fails for a moment: what
-// is left behind, stops others.
+// is left behind, stops others. That it is not held after an attempt whose outcome
+// is unknown, says that this attempt has released it.
 func Release(ctx context.Context, held *lock.Lock) error {
 	var err error
+	maybe := false
 	for pause := 100 * time.Millisecond; pause < time.Second; pause *= 3 {
-		if err = held.Release(ctx); !errors.Is(err, lock.ErrTransient) && !errors.Is(err, lock.ErrUnknown) {
+		err = held.Release(ctx)
+		if maybe && errors.Is(err, lock.ErrNotHeld) {
+			return nil
+		}
+		if !errors.Is(err, lock.ErrTransient) && !errors.Is(err, lock.ErrUnknown) {
 			return err
 		}
+		maybe = maybe || errors.Is(err, lock.ErrUnknown)
 		time.Sleep(pause)
 	}
 	return err

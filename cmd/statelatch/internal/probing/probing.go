@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/cmd/statelatch/internal/guard"
 	"github.com/statelatch/statelatch/lock"
 	"github.com/statelatch/statelatch/statefile"
 )
@@ -110,7 +111,7 @@ func (p *probe) locks(ctx context.Context, workspace string, exists bool) {
 		}
 		return "held by " + holder.String(), err
 	})
-	id := ""
+	var held *lock.Lock
 	locked := p.try("lock", func() (_ string, err error) {
 		switch {
 		case !free:
@@ -118,24 +119,20 @@ func (p *probe) locks(ctx context.Context, workspace string, exists bool) {
 		case !exists:
 			return "", skip("a lock without a state may leave an empty one; --write tries it elsewhere")
 		}
-		id, err = p.lock(ctx, l, workspace)
+		held, err = p.lock(ctx, l, workspace)
 		return "", err
 	})
 	p.try("unlock", func() (string, error) {
 		if !locked {
 			return "", skip("no lock was taken")
 		}
-		return "", p.unlock(ctx, l, workspace, id)
+		return "", guard.Release(ctx, held)
 	})
 }
 
 // lock takes a lock, and clears what an attempt may have left.
-func (p *probe) lock(ctx context.Context, l lock.Locker, workspace string) (id string, err error) {
-	held, err := lock.Acquire(ctx, lockOnly{l}, workspace, lock.NewInfo(operation), lock.Options{Check: -1})
-	if err != nil {
-		return "", err
-	}
-	return held.ID(), nil
+func (p *probe) lock(ctx context.Context, l lock.Locker, workspace string) (*lock.Lock, error) {
+	return lock.Acquire(ctx, lockOnly{l}, workspace, lock.NewInfo(operation), lock.Options{Check: -1})
 }
 
 // lockOnly hides the abilities of a Locker, so that nothing keeps its locks alive.
@@ -203,8 +200,8 @@ func (s *scratch) use(ctx context.Context) {
 }
 
 func (s *scratch) lockIt(ctx context.Context, l lock.Locker) {
-	id := ""
-	if !s.try("lock it", func() (_ string, err error) { id, err = s.lock(ctx, l, s.name); return "", err }) {
+	var held *lock.Lock
+	if !s.try("lock it", func() (_ string, err error) { held, err = s.lock(ctx, l, s.name); return "", err }) {
 		return
 	}
 	s.try("refuse a second lock", func() (string, error) {
@@ -217,7 +214,7 @@ func (s *scratch) lockIt(ctx context.Context, l lock.Locker) {
 		}
 		return "", err
 	})
-	s.try("unlock it", func() (string, error) { return "", s.unlock(ctx, l, s.name, id) })
+	s.try("unlock it", func() (string, error) { return "", guard.Release(ctx, held) })
 }
 
 // remove deletes the scratch workspace, also when ctx has ended.

@@ -1,0 +1,95 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/middleware/faulty"
+)
+
+// TestInterruptedCode: the exit code tells the signal, and that not all was done.
+func TestInterruptedCode(t *testing.T) {
+	for _, test := range []struct {
+		op   faulty.Op
+		args string
+	}{
+		{faulty.Lock, "lock --url test:a"},
+		{faulty.Unlock, "probe --write --url test:a"},
+		{faulty.Write, "probe --write --url test:a"},
+	} {
+		t.Run(test.args+" "+string(test.op), func(t *testing.T) {
+			w := newWorld(t)
+			put(t, "s.tfstate", state(4, lineage, true))
+			w.ok("push", "s.tfstate", "--url", "test:a")
+			ctx, cancel := context.WithCancelCause(context.Background())
+			w.stores.get("a").faulty.After(test.op, 1, func(context.Context) error { cancel(signalled{syscall.SIGTERM}); return nil })
+			var out, errs bytes.Buffer
+			if code := w.run(ctx, strings.Fields(test.args), strings.NewReader(""), &out, &errs); code != 128+15 {
+				t.Errorf("exit code %d: %s%s", code, &out, &errs)
+			}
+		})
+	}
+}
+
+// TestSignalBeforeCommand: a signal that comes when the lock is there and the command
+// not yet, still reaches the command.
+func TestSignalBeforeCommand(t *testing.T) {
+	w := newWorld(t)
+	w.stores.get("a").faulty.After(faulty.Lock, 1, func(context.Context) error {
+		got := make(chan os.Signal, 1)
+		signal.Notify(got, syscall.SIGUSR1)
+		err := syscall.Kill(os.Getpid(), syscall.SIGUSR1)
+		<-got
+		signal.Stop(got) // returns when all others have got it too
+		return err
+	})
+	r := w.start("lock", "--url", "test:a", "--", "sleep", "2")
+	if code := r.wait(t); code != 128+int(syscall.SIGUSR1) {
+		t.Errorf("exit code %d: %s", code, r.err)
+	}
+}
+
+// TestUnheardPush: what was stored is not saved again because nobody reads the result.
+func TestUnheardPush(t *testing.T) {
+	w := newWorld(t)
+	var errs bytes.Buffer
+	code := w.run(t.Context(), []string{"push", "--url", "test:a"}, strings.NewReader(state(4, lineage, true)), closedPipe{}, &errs)
+	if _, err := os.Stat("errored.tfstate"); code != exitBrokenPipe || err == nil {
+		t.Errorf("exit code %d: %s; errored.tfstate: %v", code, &errs, err)
+	}
+}
+
+// TestOutIsNoFile: --out replaces files, and no devices.
+func TestOutIsNoFile(t *testing.T) {
+	w := newWorld(t)
+	put(t, "s.tfstate", state(4, lineage, true))
+	w.ok("push", "s.tfstate", "--url", "test:a")
+	if err := os.Symlink(os.DevNull, "sink"); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := w.statelatch("", "pull", "--url", "test:a", "--out", "sink")
+	if info, err := os.Lstat("sink"); code != exitUsage || err != nil || info.Mode().IsRegular() {
+		t.Errorf("exit code %d: %s; %v, %v", code, stderr, info, err)
+	}
+}
+
+// TestDeleteUnseen: of a state in a format that is not read, nobody sees that it has no
+// resources.
+func TestDeleteUnseen(t *testing.T) {
+	w := newWorld(t)
+	old := `{"version":3,"serial":1,"modules":[{"path":["root"],"resources":{"a.b":{"type":"a"}}}]}`
+	if _, err := w.stores.get("a").memory.Write(t.Context(), "default", []byte(old), backend.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := w.statelatch("", "delete", "default", "--url", "test:a"); code != exitFailed || !strings.Contains(stderr, "cannot be seen") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
