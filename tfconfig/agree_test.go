@@ -70,6 +70,8 @@ func TestProgramsAgreeOnValues(t *testing.T) {
 			args: []string{"path=1=2", "x.tfbackend", "workspace_dir=\"quoted\"", "y.json"}},
 		{name: "environment", files: map[string]string{"a.tf": path(`"a"`)},
 			env: map[string]string{"TF_CLI_ARGS_init": `-backend-config=path=init -backend-config "workspace_dir=in 'it'"`, "TF_CLI_ARGS": `-no-color -backend-config=path='a r\gs'`}},
+		{name: "environment with a shell's signs", files: map[string]string{"a.tf": path(`"a"`)},
+			env: map[string]string{"TF_CLI_ARGS_init": `-backend-config=workspace_dir='w;w' -backend-config=path=x&y -backend-config=workspace_dir=z`}},
 		{name: "variables", files: map[string]string{"a.tf": path("local.p") + "variable \"v\" {\n  type = map(string)\n  default = {}\n}\nlocals {\n  p = \"${var.v.a}-${path.module}-${terraform.workspace}\"\n}\n",
 			"terraform.tfvars": `v = { a = "tfvars" }`, "z.auto.tfvars.json": `{"v": {"a": "auto ${x}"}}`}, env: map[string]string{"TF_VAR_v": `{a = "env"}`}},
 		{name: "variable in -backend-config", files: map[string]string{"a.tf": path(`"a"`) + "variable \"v\" {\n  default = \"d\"\n}\n", "x.tfbackend": "path = \"x-${var.v}\"\n"}, args: []string{"x.tfbackend"}},

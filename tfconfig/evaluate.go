@@ -36,6 +36,7 @@ type evaluator struct {
 // A known value, or why it is not.
 type known struct {
 	value cty.Value
+	size  int
 	via   []string // what variables it was made of
 	err   error
 }
@@ -52,6 +53,7 @@ func (e *evaluator) setting(attr *hcl.Attribute, at Origin) setting {
 	}
 	if k.err != nil {
 		s.err = &Error{s.origin, fmt.Errorf("setting %q: %w", attr.Name, k.err)}
+		return s
 	}
 	locate(attr.Expr, s.origin, "", s.nested)
 	return s
@@ -76,7 +78,7 @@ func locate(expr hcl.Expression, at Origin, prefix string, into map[string]Origi
 
 // evaluate returns the value of an expression.
 func (e *evaluator) evaluate(expr hcl.Expression) known {
-	if err := bounded(expr); err != nil {
+	if err := bounded(expr, 0); err != nil {
 		return known{err: err}
 	}
 	_, native := expr.(hclsyntax.Expression)
@@ -93,10 +95,8 @@ func (e *evaluator) evaluate(expr hcl.Expression) known {
 		k.err = evaluation(diags)
 		return k
 	}
-	if huge(value) {
-		k.err = errHuge
-	}
-	if size(value) > maxExpression {
+	var n int
+	if n, k.err = size(value); n > maxExpression {
 		k.err = fmt.Errorf("the value is larger than %d KiB", maxExpression>>10)
 	}
 	k.value = value
@@ -121,6 +121,7 @@ func evaluation(diags hcl.Diagnostics) error {
 func (e *evaluator) context(expr hcl.Expression) (*hcl.EvalContext, []string, error) {
 	roots := map[string]map[string]cty.Value{}
 	var via []string
+	values := 0
 	for _, t := range expr.Variables() {
 		root, name := reference(t)
 		k := e.lookup(root, name)
@@ -132,6 +133,10 @@ func (e *evaluator) context(expr hcl.Expression) (*hcl.EvalContext, []string, er
 		}
 		roots[root][name] = k.value
 		via = append(via, k.via...)
+		values += k.size
+	}
+	if err := bounded(expr, values); err != nil {
+		return nil, nil, err
 	}
 	ctx := &hcl.EvalContext{Variables: map[string]cty.Value{}}
 	for root, values := range roots {
@@ -177,6 +182,9 @@ func (e *evaluator) lookup(root, name string) known {
 		k = e.variable(name)
 	} else {
 		k = e.local(name)
+	}
+	if k.err == nil {
+		k.size, k.err = size(k.value)
 	}
 	e.known[full] = k
 	return k

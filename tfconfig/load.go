@@ -84,7 +84,7 @@ func (e *evaluator) withoutBlock(rec *record) (*Config, error) {
 func (e *evaluator) fromBlock() (*Config, error) {
 	b := e.block
 	settings, err := e.blockSettings()
-	if err == nil && !b.elsewhere() {
+	if err == nil && !elsewhere(b.typ) {
 		err = e.override(settings)
 	}
 	if err != nil {
@@ -102,14 +102,15 @@ func (e *evaluator) fromBlock() (*Config, error) {
 
 // blockSettings returns what the block itself says.
 func (e *evaluator) blockSettings() (map[string]setting, error) {
-	if e.block.elsewhere() {
+	if elsewhere(e.block.typ) {
 		return nil, nil
 	}
 	return e.bodySettings(e.block.body, e.block.origin)
 }
 
-// elsewhere reports whether the state is kept by something that is no backend.
-func (b *block) elsewhere() bool { return b.typ == "cloud" || b.typ == "state_store" }
+// elsewhere reports whether the state is kept by something that no driver is for, whose
+// block has blocks in it.
+func elsewhere(typ string) bool { return typ == "cloud" || typ == "remote" || typ == "state_store" }
 
 // fromRecord takes what init recorded, unless the block has changed since. Values
 // that are not known now were known to init.
@@ -140,7 +141,7 @@ func differing(block map[string]setting, rec *record) []string {
 			values[name] = s.value
 		}
 	}
-	if rec.typ == "cloud" || rec.typ == "state_store" || !unknown && unchanged(rec.hash, rec.typ, values, rec.config) {
+	if elsewhere(rec.typ) || !unknown && unchanged(rec.hash, rec.typ, values, rec.config) {
 		return nil
 	}
 	var changed, gone []string

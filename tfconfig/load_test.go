@@ -130,6 +130,12 @@ assume_role.role_arn = r (-backend-config assume_role=…)
 		opts: tfconfig.Options{BackendConfig: []string{"key=option"}},
 		env:  map[string]string{"TF_CLI_ARGS_init": "-backend-config=key=init -backend-config=wait=1s"},
 		want: "bucket = b (main.tf:3:1)\nkey = option (-backend-config key=…)\nprefix = env: (default)\nwait = 1s (-backend-config wait=… (TF_CLI_ARGS_init))\n"},
+	{name: "the environment's command ends as the program's does", files: map[string]string{"main.tf": block("store", "bucket = \"b\"")},
+		env:  map[string]string{"TF_CLI_ARGS_init": "-backend-config=prefix='a;b' -backend-config=key=x&y -backend-config=wait=1s"},
+		want: "bucket = b (main.tf:3:1)\nkey = x (-backend-config key=… (TF_CLI_ARGS_init))\nprefix = a;b (-backend-config prefix=… (TF_CLI_ARGS_init))\n"},
+	{name: "no option beside the environment", files: map[string]string{"main.tf": block("store", "bucket = \"b\""), ".terraform/terraform.tfstate": recordedStore},
+		opts: tfconfig.Options{BackendConfig: []string{""}}, env: map[string]string{"TF_CLI_ARGS_init": "-backend-config=key=init"},
+		want: "bucket = b (main.tf:3:1)\nkey = init (-backend-config key=… (TF_CLI_ARGS_init))\n" + rest},
 
 	// Variables and locals.
 	{name: "defaults and locals",

@@ -12,13 +12,17 @@ type item struct {
 	from string // the variable it comes from, if any
 }
 
-// items returns what -backend-config was given, the first first.
+// items returns what -backend-config was given, the first first. An option "" alone
+// only keeps the record from being used.
 func (l *loader) items() []item {
 	var items []item
 	for _, f := range l.flags() {
 		if f.name == "backend-config" {
 			items = append(items, item{f.value, f.from})
 		}
+	}
+	if len(items) > 0 && len(l.opts.BackendConfig) == 1 && l.opts.BackendConfig[0] == "" {
+		return items
 	}
 	for _, text := range l.opts.BackendConfig {
 		items = append(items, item{text, ""})
@@ -90,11 +94,13 @@ func (l *loader) flags() []flag {
 }
 
 // words splits a text as a shell does: at blanks, but for what is in quotes or after
-// a backslash. Nothing in it is expanded.
+// a backslash, and up to where a command ends, as it does for the programs. Nothing in
+// it is expanded.
 func words(s string) (words []string) {
 	var word []byte // nil between words
 	var quote byte
 	escaped := false
+text:
 	for _, c := range []byte(s) {
 		switch {
 		case escaped:
@@ -111,6 +117,8 @@ func words(s string) (words []string) {
 				words = append(words, string(word))
 			}
 			word = nil
+		case quote == 0 && strings.IndexByte(";&|<>", c) >= 0:
+			break text
 		default:
 			word = append(word, c)
 		}

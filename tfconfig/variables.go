@@ -128,6 +128,9 @@ func (v *variable) typ() (cty.Type, *typeexpr.Defaults, error) {
 	if attr == nil {
 		return cty.DynamicPseudoType, nil, nil
 	}
+	if err := bounded(attr.Expr, 0); err != nil {
+		return cty.NilType, nil, err
+	}
 	if old, diags := attr.Expr.Value(nil); !diags.HasErrors() && old.Type() == cty.String && !old.IsNull() {
 		if t, ok := quoted[old.AsString()]; ok {
 			return t, nil, nil
@@ -145,8 +148,8 @@ func (v *variable) flag(name string, otherwise bool) bool {
 	if attr == nil {
 		return otherwise
 	}
-	value, diags := attr.Expr.Value(nil)
-	if diags.HasErrors() || value.IsNull() || !value.IsKnown() {
+	value, err := literal(attr.Expr)
+	if err != nil || value.IsNull() || !value.IsKnown() {
 		return otherwise
 	}
 	b, err := convert.Convert(value, cty.Bool)
@@ -189,7 +192,7 @@ func (a assignment) value(v *variable, t cty.Type) (cty.Value, error) {
 
 // literal evaluates an expression that refers to nothing.
 func literal(expr hcl.Expression) (cty.Value, error) {
-	if err := bounded(expr); err != nil {
+	if err := bounded(expr, 0); err != nil {
 		return cty.NilVal, err
 	}
 	value, diags := expr.Value(nil)
