@@ -118,10 +118,13 @@ func (b *Backend) list(ctx context.Context, c call) ([]string, error) {
 		return nil, c.failed(ctx.Err(), nil)
 	case !b.state.perWorkspace:
 		_, err := b.get(ctx, c)
-		if errors.Is(err, backend.ErrNotExist) {
+		switch {
+		case errors.Is(err, backend.ErrNotExist):
 			return nil, nil
+		case err != nil:
+			return nil, err
 		}
-		return []string{backend.DefaultWorkspace}, err
+		return []string{backend.DefaultWorkspace}, nil
 	case !ok:
 		return nil, c.failed(errors.ErrUnsupported, errors.New("only an address that ends in {workspace} can be listed"))
 	}

@@ -170,7 +170,7 @@ func (c *cli) keeping(name string, data []byte, err error) error {
 // releaseAlone reports whether nothing failed but giving the lock back.
 func releaseAlone(err error) bool {
 	for ; err != nil; err = errors.Unwrap(err) { // which does not enter joined errors
-		if _, ok := err.(*lock.ReleaseError); ok {
+		if _, ok := err.(*lock.ReleaseError); ok { //nolint:errorlint // a joined one does not count
 			return true
 		}
 	}

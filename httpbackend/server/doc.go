@@ -107,5 +107,5 @@
 // Bodies are limited in size before and while they are read, and in time; a reply that
 // is not taken is cut off. [Server.Serve] limits headers, and idle connections in time; who
 // uses a [http.Server] of his own sets its ReadHeaderTimeout and IdleTimeout. The
-// log has neither queries, which hold lock IDs, nor headers.
+// log has neither queries nor headers.
 package server

@@ -10,6 +10,7 @@ import (
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/httpbackend/internal/wire"
+	"github.com/statelatch/statelatch/lock"
 )
 
 // An exchange is a request and its reply.
@@ -21,8 +22,9 @@ type exchange struct {
 	id        string // of the request
 	user      string
 	workspace string
-	status    int   // that was sent
-	received  int64 // bytes of body
+	data      []byte // the body, where one is of use
+	status    int    // that was sent
+	received  int64  // bytes of body
 	sent      int64
 }
 
@@ -32,6 +34,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.busy.Done()
 	x := &exchange{Server: s, w: w, r: r, id: rand.Text()}
 	start := time.Now()
+	if r.ContentLength != 0 { // net/http waits for what of a body was not read, before it replies
+		_ = http.NewResponseController(w).SetReadDeadline(start.Add(s.opts.BodyTimeout))
+	}
 	for name, value := range map[string]string{
 		wire.Protocol:            wire.Version,
 		"X-Request-Id":           x.id,
@@ -68,9 +73,23 @@ func (x *exchange) serve() (err error) {
 	if x.opts.Authorize != nil && !x.opts.Authorize(x.user, action, name) {
 		return &refusal{http.StatusForbidden, backend.ErrPermission, "you may not " + string(action) + " here", nil}
 	}
+	if err := x.receive(); err != nil {
+		return err
+	}
 	ctx, cancel := x.context(action)
 	defer cancel()
 	return handle(ctx)
+}
+
+// receive receives the body of a request that has one.
+func (x *exchange) receive() (err error) {
+	switch x.r.Method {
+	case http.MethodPost, http.MethodPut:
+		x.data, err = x.body(x.opts.MaxSize)
+	case "LOCK", "UNLOCK":
+		x.data, err = x.body(lock.MaxInfo)
+	}
+	return err
 }
 
 // route finds what there is to do.

@@ -136,6 +136,59 @@ func TestSlowBodies(t *testing.T) {
 	answers(t, base)
 }
 
+// TestMissingBodies: a body that nobody reads, since its sender may not or the method
+// has none, is not waited for either.
+func TestMissingBodies(t *testing.T) {
+	auth := server.Basic(map[string]string{"u": "p"})
+	base, _ := run(t, serve(t, memory.New(), server.Options{Auth: auth, BodyTimeout: 300 * time.Millisecond}), "")
+	for name, head := range map[string]string{
+		"nobody":         "POST /prod HTTP/1.1\r\nContent-Length: 100\r\n",
+		"nobody chunked": "LOCK /prod HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
+		"GET":            "GET /prod HTTP/1.1\r\nAuthorization: Basic dTpw\r\nContent-Length: 100\r\n",
+		"HEAD":           "HEAD /prod HTTP/1.1\r\nAuthorization: Basic dTpw\r\nContent-Length: 100\r\n",
+		"no such method": "PATCH /prod HTTP/1.1\r\nAuthorization: Basic dTpw\r\nContent-Length: 100\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(base, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			io.WriteString(conn, head+"Host: x\r\n\r\n")
+			conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("the connection is still open")
+			}
+		})
+	}
+}
+
+// TestLongUpload: the time that a body takes is not that of the work on the Backend.
+func TestLongUpload(t *testing.T) {
+	const timeout = 300 * time.Millisecond
+	base, _ := run(t, serve(t, memory.New(), server.Options{Timeout: timeout}), "")
+	body, upload := io.Pipe()
+	time.AfterFunc(2*timeout, func() {
+		io.WriteString(upload, "{}")
+		upload.Close()
+	})
+	r, err := http.NewRequestWithContext(t.Context(), "POST", base+"/prod", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	reply, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	if reply.StatusCode != http.StatusOK {
+		t.Errorf("status %s", reply.Status)
+	}
+}
+
 // TestSlowReaders: who does not take his reply keeps it for a while only.
 func TestSlowReaders(t *testing.T) {
 	store := memory.New()

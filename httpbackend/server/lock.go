@@ -171,11 +171,10 @@ func (x *exchange) held(ctx context.Context, id string) (lock.Info, error) {
 
 // info reads the lock record in the body.
 func (x *exchange) info() (info lock.Info, empty bool, err error) {
-	data, err := x.body(lock.MaxInfo)
-	if err != nil || len(data) == 0 {
-		return info, true, err
+	if len(x.data) == 0 {
+		return info, true, nil
 	}
-	if json.Unmarshal(data, &info) != nil {
+	if json.Unmarshal(x.data, &info) != nil {
 		return info, false, invalid("the body is not the record of a lock")
 	}
 	return info, false, nil

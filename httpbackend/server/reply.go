@@ -133,7 +133,6 @@ func (x *exchange) body(limit int64) ([]byte, error) {
 		return nil, tooLarge
 	}
 	control, start := http.NewResponseController(x.w), time.Now()
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	var data []byte
 	buf := make([]byte, min(max(x.r.ContentLength+1, 4<<10), 256<<10))
 	for {
@@ -145,6 +144,7 @@ func (x *exchange) body(limit int64) ([]byte, error) {
 		case x.received > limit:
 			return nil, tooLarge
 		case errors.Is(err, io.EOF):
+			_ = control.SetReadDeadline(time.Time{}) // it would end the context of the request
 			return data, nil
 		case err != nil:
 			return nil, &refusal{http.StatusRequestTimeout, nil, "the body did not arrive", err}

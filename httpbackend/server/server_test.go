@@ -192,6 +192,7 @@ func TestAuth(t *testing.T) {
 		"Basic YW5uOg==":               401, // ann:
 		"Basic Ym9iOnNlY3JldA==":       401, // bob:secret
 		"Basic Og==":                   401,
+		"Basic ZW1wdHk6":               401, // empty:
 		"Basic rubbish":                401,
 		"Bearer token":                 404,
 		"bearer token":                 404,

@@ -67,20 +67,16 @@ func (x *exchange) list(ctx context.Context) error {
 
 // put answers POST and PUT: it writes the state.
 func (x *exchange) put(ctx context.Context) error {
-	data, err := x.body(x.opts.MaxSize)
-	if err != nil {
-		return err
-	}
-	sum := md5.Sum(data)
+	sum := md5.Sum(x.data)
 	sent, err := base64.StdEncoding.DecodeString(x.r.Header.Get("Content-Md5"))
 	switch {
-	case len(data) == 0:
+	case len(x.data) == 0:
 		return invalid("an empty state is none; use DELETE")
 	case err != nil || len(sent) > 0 && !bytes.Equal(sent, sum[:]):
 		return invalid("the body is not what its Content-MD5 says")
 	}
 	return x.change(ctx, func(cond backend.Condition) (backend.Revision, error) {
-		return x.backend.Write(ctx, x.workspace, data, cond)
+		return x.backend.Write(ctx, x.workspace, x.data, cond)
 	})
 }
 
