@@ -300,16 +300,14 @@ func addTo(query url.Values, prefix string, set m) {
 // flatten returns the fields of a configuration that are settings, and their values.
 func flatten(config reflect.Value, prefix string) map[string]string {
 	fields := map[string]string{}
-	for _, f := range reflect.VisibleFields(config.Type()) {
+	for _, f := range backend.Fields(config.Type()) {
 		value := config.FieldByIndex(f.Index)
 		if value.Kind() == reflect.Pointer && !value.IsNil() {
 			value = value.Elem()
 		}
-		switch {
-		case f.Tag.Get("setting") == "":
-		case value.Kind() == reflect.Struct:
+		if value.Kind() == reflect.Struct {
 			maps.Copy(fields, flatten(value, prefix+f.Name+"."))
-		default:
+		} else {
 			fields[prefix+f.Name] = plain(value)
 		}
 	}
@@ -369,17 +367,14 @@ func TestEverySetting(t *testing.T) {
 // settingsOf yields the names of the settings in a struct.
 func settingsOf(config reflect.Type, prefix string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
-		for _, f := range reflect.VisibleFields(config) {
-			name, _, _ := strings.Cut(f.Tag.Get("setting"), ",")
+		for _, f := range backend.Fields(config) {
 			inner := f.Type
 			if inner.Kind() == reflect.Pointer {
 				inner = inner.Elem()
 			}
-			switch {
-			case name == "":
-			case inner.Kind() == reflect.Struct:
-				settingsOf(inner, prefix+name+".")(yield)
-			case !yield(prefix + name):
+			if inner.Kind() == reflect.Struct {
+				settingsOf(inner, prefix+f.Setting+".")(yield)
+			} else if !yield(prefix + f.Setting) {
 				return
 			}
 		}

@@ -11,16 +11,19 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	azsdk "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	s3sdk "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -30,6 +33,7 @@ import (
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/httpbackend"
 	"github.com/statelatch/statelatch/httpbackend/server"
+	"github.com/statelatch/statelatch/internal/azurecloud"
 	"github.com/statelatch/statelatch/internal/services"
 	"github.com/statelatch/statelatch/internal/testservice"
 	"github.com/statelatch/statelatch/internal/tftest"
@@ -41,9 +45,9 @@ type servedStore struct {
 	name string
 	// open makes a place of its own, and returns its settings.
 	open func(t *testing.T) (typ string, settings backend.Settings)
-	// block is the store's own backend block for the same place; nil if there is none, or
-	// if the program cannot reach the store of a test.
-	block func(t *testing.T, settings backend.Settings) string
+	// block is the store's own backend block for the same place, and what a program needs
+	// in its environment to reach that; nil if there is none.
+	block func(t *testing.T, program string, settings backend.Settings) (block string, env []string)
 }
 
 var servedStores = []servedStore{
@@ -53,24 +57,29 @@ var servedStores = []servedStore{
 		open: func(t *testing.T) (string, backend.Settings) {
 			return "local", backend.Settings{"path": filepath.Join(t.TempDir(), "terraform.tfstate")}
 		},
-		block: func(_ *testing.T, s backend.Settings) string { return attributes("local", s) },
+		block: asTheyAre("local"),
 	},
 	{
 		name: "s3", open: openMinIO,
-		block: func(_ *testing.T, s backend.Settings) string {
-			return strings.Replace(attributes("s3", s, "endpoint"), "{\n", fmt.Sprintf("{\n    endpoints = { s3 = %q }\n", s["endpoint"]), 1)
+		block: func(_ *testing.T, _ string, s backend.Settings) (string, []string) {
+			return strings.Replace(attributes("s3", s, "endpoint"), "{\n", fmt.Sprintf("{\n    endpoints = { s3 = %q }\n", s["endpoint"]), 1), nil
 		},
 	},
-	{name: "gcs", open: openFakeGCS, block: func(_ *testing.T, s backend.Settings) string { return attributes("gcs", s) }},
-	{name: "azurerm", open: openAzurite}, // the programs reach no Azurite without a detour
+	{name: "gcs", open: openFakeGCS, block: asTheyAre("gcs")},
+	{name: "azurerm", open: openAzurite, block: azurermBlock},
 	{
 		name: "consul",
 		open: func(t *testing.T) (string, backend.Settings) {
 			s := testservice.Run(t, testservice.Consul)
 			return "consul", backend.Settings{"address": s.Addr, "scheme": "http", "access_token": s.Token, "path": testservice.Name(t)}
 		},
-		block: func(_ *testing.T, s backend.Settings) string { return attributes("consul", s) },
+		block: asTheyAre("consul"),
 	},
+}
+
+// asTheyAre writes all settings as a backend block.
+func asTheyAre(typ string) func(*testing.T, string, backend.Settings) (string, []string) {
+	return func(_ *testing.T, _ string, s backend.Settings) (string, []string) { return attributes(typ, s), nil }
 }
 
 // attributes writes settings as a backend block, but for some.
@@ -78,7 +87,7 @@ func attributes(typ string, settings backend.Settings, but ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "backend %q {\n", typ)
 	for name, value := range settings {
-		if len(but) == 0 || but[0] != name {
+		if !slices.Contains(but, name) {
 			fmt.Fprintf(&b, "    %s = %#v\n", name, value)
 		}
 	}
@@ -113,18 +122,41 @@ func openFakeGCS(t *testing.T) (string, backend.Settings) {
 
 func openAzurite(t *testing.T) (string, backend.Settings) {
 	s := testservice.Run(t, testservice.Azurite)
-	key, err := azsdk.NewSharedKeyCredential(s.AccessKey, s.SecretKey)
+	settings := backend.Settings{"storage_account_name": s.AccessKey, "access_key": s.SecretKey, "container_name": "states", "key": "prod.tfstate", "blob_endpoint": s.Endpoint}
+	if _, err := container(t, settings).Create(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	return "azurerm", settings
+}
+
+// container returns the vendor's client of the container in these settings.
+func container(t *testing.T, s backend.Settings) *azsdk.Client {
+	t.Helper()
+	key, err := azsdk.NewSharedKeyCredential(s["storage_account_name"].(string), s["access_key"].(string))
 	if err != nil {
 		t.Fatal(err)
 	}
-	box, err := azsdk.NewClientWithSharedKeyCredential(s.Endpoint+"/states", key, nil)
-	if err == nil {
-		_, err = box.Create(t.Context(), nil)
-	}
+	client, err := azsdk.NewClientWithSharedKeyCredential(fmt.Sprint(s["blob_endpoint"], "/", s["container_name"]), key, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return "azurerm", backend.Settings{"storage_account_name": s.AccessKey, "access_key": s.SecretKey, "container_name": "states", "key": "prod.tfstate", "blob_endpoint": s.Endpoint}
+	return client
+}
+
+// azurermBlock leads through a cloud of its own, as package azurecloud says.
+func azurermBlock(t *testing.T, program string, s backend.Settings) (string, []string) {
+	cloud, own := azurecloud.Start(t, s["blob_endpoint"].(string)), maps.Clone(s)
+	own["metadata_host"] = azurecloud.MetadataHost
+	if program == "tofu" {
+		return attributes("azurerm", own, "blob_endpoint"), cloud.Env
+	}
+	may := sas.ContainerPermissions{Read: true, Add: true, Create: true, Write: true, Delete: true, List: true}
+	signed, err := container(t, s).GetSASURL(may, time.Now().Add(time.Hour), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, own["sas_token"], _ = strings.Cut(signed, "?")
+	return attributes("azurerm", own, "blob_endpoint", "access_key"), cloud.Env
 }
 
 // An entrance is a way to be let in.
@@ -265,9 +297,9 @@ func TestServedOver(t *testing.T) {
 					if !ok {
 						t.Fatal("it does not lock")
 					}
-					s := &served{T: t, store: store, settings: settings, program: tftest.Find(t, program, lookup), b: b, locks: locks, entrance: enter(t)}
+					s := &served{T: t, store: store, settings: settings, name: program, program: tftest.Find(t, program, lookup), b: b, locks: locks, entrance: enter(t)}
 					s.address = s.serve(t, b, server.Options{})
-					s.play(program == "tofu")
+					s.play()
 				})
 			}
 		}
@@ -280,6 +312,7 @@ type served struct {
 	entrance
 	store    servedStore
 	settings backend.Settings
+	name     string // of the program
 	program  *tftest.Program
 	b        backend.Backend // what is served
 	locks    lock.Locker
@@ -287,7 +320,7 @@ type served struct {
 	dir      *tftest.Dir
 }
 
-func (s *served) play(namesLock bool) {
+func (s *served) play() {
 	s.dir = s.program.Dir(s.T, s.config(1, "one", ""))
 	s.dir.Must("apply", "-auto-approve")
 	s.dir.Must("plan", "-detailed-exitcode")
@@ -299,7 +332,7 @@ func (s *served) play(namesLock bool) {
 	s.ours()
 	s.contend()
 	s.wait()
-	s.breakLock(namesLock)
+	s.breakLock()
 }
 
 func (s *served) config(count int, word, gate string) tftest.Config {
@@ -324,8 +357,9 @@ func (s *served) beside() {
 	if s.store.block == nil {
 		return
 	}
-	config := tftest.Config{Backend: s.store.block(s.T, s.settings), Count: 1, Word: "one"}
-	own := s.program.Dir(s.T, config)
+	block, env := s.store.block(s.T, s.name, s.settings)
+	config := tftest.Config{Backend: block, Count: 1, Word: "one"}
+	own := s.program.Dir(s.T, config, env...)
 	own.Must("plan", "-detailed-exitcode")
 	if ours, theirs := s.dir.Must("state", "pull"), own.Must("state", "pull"); ours != theirs {
 		s.Errorf("by way of the server the state is\n%s\nand else\n%s", ours, theirs)
@@ -444,13 +478,13 @@ func (s *served) wait() {
 	s.has("waited")
 }
 
-// breakLock has the program break the lock of one that was killed.
-func (s *served) breakLock(namesLock bool) {
+// breakLock has the program break the lock of one that was killed. OpenTofu says which.
+func (s *served) breakLock() {
 	ways := []struct {
 		opts  server.Options
 		query string
 		works bool
-	}{{works: namesLock}, {query: "?ID=", works: true}, {opts: server.Options{EmptyUnlock: true}, works: true}}
+	}{{works: s.name == "tofu"}, {query: "?ID=", works: true}, {opts: server.Options{EmptyUnlock: true}, works: true}}
 	for i, way := range ways {
 		apply, _ := s.applying(fmt.Sprint("killed", i))
 		apply.Kill()

@@ -63,11 +63,6 @@ func newTransport() *http.Transport {
 // a setting says is to be looked up.
 func (c *Config) connect(ctx context.Context, transport *http.Transport) (*container.Client, error) {
 	n := &connection{config: c, transport: transport}
-	return n.client(ctx)
-}
-
-func (n *connection) client(ctx context.Context) (*container.Client, error) {
-	c := n.config
 	n.place, _ = c.cloud()
 	if c.MetadataHost != "" {
 		var err error
@@ -78,7 +73,7 @@ func (n *connection) client(ctx context.Context) (*container.Client, error) {
 	key := string(c.AccessKey)
 	var credential azcore.TokenCredential
 	lookupKey := key == "" && c.SASToken == "" && !c.UseAzureADAuth
-	if c.LookupBlobEndpoint || lookupKey || key == "" && c.SASToken == "" {
+	if c.logsIn() {
 		var err error
 		if credential, err = c.credential(n.options(), n.place.private); err != nil {
 			return nil, err

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
-	"reflect"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
@@ -15,7 +14,7 @@ import (
 )
 
 // Driver opens Backends of type "azurerm" (or "azblob").
-var Driver = backend.NewDriver(func(ctx context.Context, c Config) (backend.Backend, error) { return New(ctx, c.orEnvironment()) }, "azurerm", "azblob")
+var Driver = backend.NewDriver(func(ctx context.Context, c Config) (backend.Backend, error) { return New(ctx, c) }, "azurerm", "azblob")
 
 // Config says where the states are. The names of its settings, their variables and
 // their rules are those of Terraform's and OpenTofu's azurerm backend; where the two
@@ -24,6 +23,8 @@ var Driver = backend.NewDriver(func(ctx context.Context, c Config) (backend.Back
 // The account is entered with the first of these that is set: AccessKey, SASToken,
 // Entra ID (UseAzureADAuth).
 type Config struct {
+	_ struct{} `setting:",unsetempty"` // as in Terraform; in other backends what is set to "" stays so
+
 	StorageAccountName string `setting:"storage_account_name,required"`
 	ContainerName      string `setting:"container_name,required" url:"host"`
 	Key                string `setting:"key,required" url:"path"` // the blob of the default workspace's state
@@ -60,19 +61,6 @@ type Config struct {
 	// Client is a ready client of the container, instead of one made from the settings
 	// about account, cloud and login.
 	Client *container.Client
-}
-
-// orEnvironment takes a setting that is "" from its variable or default, as Terraform
-// does with those of this backend: in others, one that is set to "" stays so.
-func (c Config) orEnvironment() Config {
-	var unset Config
-	_ = backend.Settings{}.Decode(&unset) // what this complains of is set, or decoding c has complained of it
-	for _, f := range reflect.VisibleFields(reflect.TypeOf(c)) {
-		if field := reflect.ValueOf(&c).Elem().FieldByIndex(f.Index); f.Type.Kind() == reflect.String && field.IsZero() {
-			field.Set(reflect.ValueOf(unset).FieldByIndex(f.Index))
-		}
-	}
-	return c
 }
 
 func (c Config) maxSize() int64 {

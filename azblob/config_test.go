@@ -113,10 +113,8 @@ func TestSettings(t *testing.T) {
 		}
 	}
 	var all []string
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[azblob.Config]()) {
-		if f.Tag.Get("setting") != "" {
-			all = append(all, f.Name)
-		}
+	for _, f := range backend.Fields(reflect.TypeFor[azblob.Config]()) {
+		all = append(all, f.Name)
 	}
 	if len(all) != 37 { // those of the table, and the three that are required
 		t.Errorf("there are %d settings, and the table does not have them all: %q", len(all), all)

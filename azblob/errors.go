@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
@@ -82,9 +80,7 @@ func (c call) translated(ctx context.Context, kind error, hint string, err error
 	failed := c.failed(kind, told)
 	var reply *azcore.ResponseError
 	if errors.As(err, &reply) && reply.RawResponse != nil {
-		if seconds, err := strconv.Atoi(reply.RawResponse.Header.Get("Retry-After")); err == nil && seconds > 0 {
-			return settle.RetryAfter(failed, time.Duration(seconds)*time.Second)
-		}
+		failed = settle.RetryAfter(failed, settle.Asked(reply.RawResponse.Header))
 	}
 	return failed
 }

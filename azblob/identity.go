@@ -66,38 +66,63 @@ func (i Identity) credential(options azcore.ClientOptions, private bool) (azcore
 	return &login{credential}, nil
 }
 
-// choose chooses the way to log in. private says that Microsoft does not know the
-// cloud.
-func (i Identity) choose(options azcore.ClientOptions, private bool) (azcore.TokenCredential, error) {
+// A way is a way to log in.
+type way int
+
+const (
+	nobody way = iota
+	byCertificate
+	bySecret
+	byOIDC
+	byMSI
+	byAKS
+	byCLI
+)
+
+// way returns the first that is configured.
+func (i Identity) way() way {
 	switch {
 	case i.ClientCertificate != "" || i.ClientCertificatePath != "":
+		return byCertificate
+	case i.ClientSecret != "" || i.ClientSecretFile != "":
+		return bySecret
+	case i.UseOIDC:
+		return byOIDC
+	case i.UseMSI:
+		return byMSI
+	case i.UseAKSWorkloadIdentity:
+		return byAKS
+	case i.UseCLI:
+		return byCLI
+	}
+	return nobody
+}
+
+// choose makes what logs in. private says that Microsoft does not know the cloud.
+func (i Identity) choose(options azcore.ClientOptions, private bool) (azcore.TokenCredential, error) {
+	switch i.way() {
+	case byCertificate:
 		certificates, key, err := i.certificate()
 		if err != nil {
 			return nil, err
 		}
 		return azidentity.NewClientCertificateCredential(i.TenantID, i.ClientID, certificates, key,
 			&azidentity.ClientCertificateCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: private})
-	case i.ClientSecret != "":
+	case bySecret:
 		return azidentity.NewClientSecretCredential(i.TenantID, i.ClientID, string(i.ClientSecret),
 			&azidentity.ClientSecretCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: private})
-	case i.UseOIDC:
+	case byOIDC:
 		return azidentity.NewClientAssertionCredential(i.TenantID, i.ClientID, i.assertion(options.Transport),
 			&azidentity.ClientAssertionCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: private})
-	case i.UseMSI:
+	case byMSI:
 		return i.managed(options)
-	case i.UseAKSWorkloadIdentity:
+	case byAKS:
 		return azidentity.NewWorkloadIdentityCredential(
 			&azidentity.WorkloadIdentityCredentialOptions{ClientOptions: options, DisableInstanceDiscovery: private, ClientID: i.ClientID, TenantID: i.TenantID})
-	case i.UseCLI:
+	case byCLI:
 		return azidentity.NewAzureCLICredential(&azidentity.AzureCLICredentialOptions{TenantID: i.TenantID, Subscription: i.SubscriptionID})
 	}
 	return nil, errors.New("there is no way to log in; set client_certificate, client_secret, use_oidc, use_msi, use_aks_workload_identity or use_cli")
-}
-
-// byCLI reports whether the Azure CLI is the way to log in.
-func (i Identity) byCLI() bool {
-	certificate, secret := i.ClientCertificate != "" || i.ClientCertificatePath != "", i.ClientSecret != "" || i.ClientSecretFile != ""
-	return i.UseCLI && !certificate && !secret && !i.UseOIDC && !i.UseMSI && !i.UseAKSWorkloadIdentity
 }
 
 // cliSubscription returns the subscription that is selected in the Azure CLI.

@@ -104,7 +104,7 @@ func (c *Config) checkAccess(p *problems) {
 	}
 	if !entered && c.ResourceGroupName != "" || c.LookupBlobEndpoint {
 		p.require("resource_group_name", c.ResourceGroupName, " to look up the account")
-		if !c.byCLI() { // which knows of one
+		if c.way() != byCLI { // which knows of one
 			p.require("subscription_id", c.SubscriptionID, " to look up the account (or ARM_SUBSCRIPTION_ID in the environment)")
 		}
 	}
@@ -127,12 +127,11 @@ func (c *Config) checkIdentity(p *problems) {
 	if c.UseOIDC && c.OIDCToken != "" {
 		c.OIDCToken = backend.Secret(p.file("oidc_token_file_path", c.OIDCTokenFile, string(c.OIDCToken)))
 	}
-	certificate, secret := c.ClientCertificate != "" || c.ClientCertificatePath != "", c.ClientSecret != ""
-	if certificate || secret || c.UseOIDC {
+	if way := c.way(); way == byCertificate || way == bySecret || way == byOIDC {
 		p.require("tenant_id", c.TenantID, " for this way to log in (or ARM_TENANT_ID in the environment)")
 		p.require("client_id", c.ClientID, " for this way to log in (or ARM_CLIENT_ID in the environment)")
 	}
-	if c.UseOIDC && !certificate && !secret && c.OIDCToken == "" && c.OIDCTokenFile == "" {
+	if c.way() == byOIDC && c.OIDCToken == "" && c.OIDCTokenFile == "" {
 		p.require("oidc_request_url", c.OIDCRequestURL, ", or oidc_token, or oidc_token_file_path")
 		p.require("oidc_request_token", string(c.OIDCRequestToken), ", or oidc_token, or oidc_token_file_path")
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -54,7 +53,8 @@ func (e *SettingError) Unwrap() error { return e.Err }
 //	    ",file" it names a file, and with ",contents" a file or what would be in one: a
 //	    relative name is taken from the working directory, or from the one that a
 //	    configuration is in (package tfconfig). ",file,home" says that the driver takes
-//	    a leading ~/ for the home directory.
+//	    a leading ~/ for the home directory. A blank field (_ struct{}) with ",unsetempty"
+//	    says that "" counts as not set, in all strings of the struct.
 //	  - env: the variables that are asked, in order, where the setting is not set; an
 //	    empty variable counts as not set.
 //	  - default: what holds where those are not set either.
@@ -73,24 +73,23 @@ func (s Settings) Decode(config any) error {
 
 func (s Settings) decode(into reflect.Value, prefix string) (errs []error) {
 	known := map[string]bool{}
-	for _, f := range reflect.VisibleFields(into.Type()) {
-		name, required := settingName(f)
-		if name == "" {
-			continue
-		}
-		known[name] = true
-		value := s[name]
-		if value == nil {
-			value = fallback(f)
+	for _, f := range Fields(into.Type()) {
+		known[f.Setting] = true
+		value := s[f.Setting]
+		if f.Unset(value) {
+			value = nil
+			if text, _, ok := f.Fallback(); ok {
+				value = text
+			}
 		}
 		if value == nil && f.Type.Kind() == reflect.Struct {
 			value = Settings{} // what is in it may have a variable or a default
 		}
-		if value == nil && required {
-			errs = append(errs, &SettingError{prefix + name, errors.New("it is required" + orEnv(f))})
+		if value == nil && f.Has("required") {
+			errs = append(errs, &SettingError{prefix + f.Setting, errors.New("it is required" + orEnv(f))})
 		}
 		if value != nil {
-			errs = append(errs, assign(into.FieldByIndex(f.Index), value, prefix+name)...)
+			errs = append(errs, assign(into.FieldByIndex(f.Index), value, prefix+f.Setting)...)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s)) {
@@ -101,25 +100,7 @@ func (s Settings) decode(into reflect.Value, prefix string) (errs []error) {
 	return errs
 }
 
-func settingName(f reflect.StructField) (name string, required bool) {
-	name, options, _ := strings.Cut(f.Tag.Get("setting"), ",")
-	return name, slices.Contains(strings.Split(options, ","), "required")
-}
-
-// fallback returns what holds for a setting that is not set.
-func fallback(f reflect.StructField) any {
-	for name := range strings.SplitSeq(f.Tag.Get("env"), ",") {
-		if value := os.Getenv(name); value != "" {
-			return value
-		}
-	}
-	if value, ok := f.Tag.Lookup("default"); ok {
-		return value
-	}
-	return nil
-}
-
-func orEnv(f reflect.StructField) string {
+func orEnv(f Field) string {
 	if env := f.Tag.Get("env"); env != "" {
 		return " (or " + strings.ReplaceAll(env, ",", " or ") + " in the environment)"
 	}

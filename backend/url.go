@@ -111,9 +111,8 @@ func (m *Mux) config(typ string) (reflect.Type, error) {
 // urlPlaces yields the settings that have a place in the URL, and where.
 func urlPlaces(config reflect.Type) iter.Seq2[string, string] {
 	return func(yield func(name, place string) bool) {
-		for _, f := range reflect.VisibleFields(config) {
-			place := f.Tag.Get("url")
-			if name, _ := settingName(f); place != "" && !yield(name, place) {
+		for _, f := range Fields(config) {
+			if place := f.Tag.Get("url"); place != "" && !yield(f.Setting, place) {
 				return
 			}
 		}
@@ -282,14 +281,13 @@ func structOf(config reflect.Type, name string) reflect.Type {
 	if config == nil {
 		return nil
 	}
-	for _, f := range reflect.VisibleFields(config) {
-		if known, _ := settingName(f); known == name {
-			if f.Type.Kind() == reflect.Pointer {
-				f.Type = f.Type.Elem()
-			}
-			if f.Type.Kind() == reflect.Struct {
-				return f.Type
-			}
+	for _, f := range Fields(config) {
+		t := f.Type
+		if t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		if f.Setting == name && t.Kind() == reflect.Struct {
+			return t
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/internal/faultproxy"
+	"github.com/statelatch/statelatch/internal/trial"
 	"github.com/statelatch/statelatch/lock"
 )
 
@@ -36,24 +37,12 @@ func (d deed) hang(t *testing.T, nth int, fault faultproxy.Fault) (again bool) {
 	rev, id := d.before(t, direct)
 	b, p := n.proxied(t)
 	h := p.Add(faultproxy.Rule{Nth: nth, Fault: fault})
-	ctx, cancel := context.WithCancel(t.Context())
-	result := make(chan error, 1)
-	go func() { result <- d.do(ctx, b, rev, id) }()
-	var err error
-	select {
-	case err = <-result: // it makes no more requests
-		cancel()
+	err, cancelled := trial.Cancel(t, 4*time.Second, func(ctx context.Context) error { return d.do(ctx, b, rev, id) }, h)
+	if !cancelled { // it makes no more requests
 		if err != nil {
 			t.Errorf("request %d: %v", nth, err)
 		}
 		return false
-	case <-h.Reached():
-	}
-	cancel()
-	start := time.Now()
-	err = <-result
-	if took := time.Since(start); took > 4*time.Second {
-		t.Errorf("request %d: returned after %s", nth, took)
 	}
 	h.Release()
 	<-p.Idle()

@@ -3,20 +3,17 @@ package consul_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/statelatch/statelatch/backend"
-	"github.com/statelatch/statelatch/backend/backendtest"
 	"github.com/statelatch/statelatch/consul"
 	"github.com/statelatch/statelatch/internal/faultproxy"
+	"github.com/statelatch/statelatch/internal/trial"
 	"github.com/statelatch/statelatch/lock"
-	"github.com/statelatch/statelatch/lock/locktest"
 )
 
 // What a server answers when it is in trouble.
@@ -26,151 +23,40 @@ var (
 	headless = faultproxy.Reply{Status: 500, Body: "No cluster leader"}
 )
 
-// wild makes about every fifth request fail, as the seed has it.
-func wild(p *faultproxy.Proxy, seed uint64) {
-	chances := []faultproxy.Chance{
-		{P: .04, Fault: faultproxy.CutAfter()},
-		{P: .03, Fault: faultproxy.CutBefore()},
-		{P: .02, Fault: faultproxy.AnswerAfter(failing)},
-		{P: .02, Fault: faultproxy.Answer(failing)},
-		{P: .02, Fault: faultproxy.Answer(throttle)},
-		{P: .02, Fault: faultproxy.Answer(headless)},
-		{P: .02, Fault: faultproxy.Delay(5 * time.Millisecond)},
-		{P: .02, Fault: faultproxy.DelayReply(5 * time.Millisecond)},
-	}
-	p.Add(faultproxy.Rule{Times: faultproxy.Always, Fault: faultproxy.Chaos(seed, chances...)})
-}
-
-const (
-	shards  = 8 // rounds are played side by side: they mostly wait
-	clients = 3
-)
-
-// A shard plays some of the rounds: clients behind proxies of their own.
-type shard struct {
-	*namespace
-	proxies []*faultproxy.Proxy
-	clients []*consul.Backend
-}
-
-// idle waits until no request of an earlier round is on its way any longer.
-func (s *shard) idle() {
-	for _, p := range s.proxies {
-		<-p.Idle()
-	}
-}
-
-// play plays rounds in shards, and says how many faults there were.
-func play(t *testing.T, rounds int, play func(s *shard, seed uint64, rounds int)) {
-	seed := locktest.Seed(t)
-	var all []*shard
-	for i := range shards {
-		s := &shard{namespace: open(t)}
-		for j := range clients {
-			b, p := s.proxied(t)
-			wild(p, seed+uint64(i*clients+j))
-			s.proxies, s.clients = append(s.proxies, p), append(s.clients, b)
+// play plays rounds, and then sees that no session was left. About every fifth
+// request of the clients fails.
+func play(t *testing.T, rounds int, play func(trial.Rounds, testing.TB)) {
+	var all []*namespace
+	play(trial.Rounds{Count: rounds, Shards: 8, Clear: true, Open: func() (lock.Locker, func(uint64) trial.Client) {
+		n := open(t)
+		all = append(all, n)
+		return n.client(t), func(seed uint64) trial.Client {
+			b, p := n.proxied(t)
+			p.Add(faultproxy.Rule{Times: faultproxy.Always, Fault: faultproxy.Chaos(seed,
+				faultproxy.Chance{P: .04, Fault: faultproxy.CutAfter()},
+				faultproxy.Chance{P: .03, Fault: faultproxy.CutBefore()},
+				faultproxy.Chance{P: .02, Fault: faultproxy.AnswerAfter(failing)},
+				faultproxy.Chance{P: .02, Fault: faultproxy.Answer(failing)},
+				faultproxy.Chance{P: .02, Fault: faultproxy.Answer(throttle)},
+				faultproxy.Chance{P: .02, Fault: faultproxy.Answer(headless)},
+				faultproxy.Chance{P: .02, Fault: faultproxy.Delay(5 * time.Millisecond)},
+				faultproxy.Chance{P: .02, Fault: faultproxy.DelayReply(5 * time.Millisecond)},
+			)})
+			return trial.Client{Backend: b, Proxies: []*faultproxy.Proxy{p}}
 		}
-		all = append(all, s)
+	}}, t)
+	sessions := 0
+	for _, n := range all {
+		sessions += n.sessions(t)
 	}
-	var group sync.WaitGroup
-	for i, s := range all {
-		group.Go(func() { play(s, seed+uint64(i)<<32, rounds/shards) })
-	}
-	group.Wait()
-	faults, sessions := 0, 0
-	for _, s := range all {
-		s.idle()
-		sessions += s.sessions(t)
-		for _, p := range s.proxies {
-			for _, q := range p.Requests() {
-				if q.Fault != "" {
-					faults++
-				}
-			}
-		}
-	}
-	t.Logf("%d rounds, %d requests met a fault", rounds, faults)
-	// Whoever tidies up gives up a second after its context has ended. What it leaves
-	// then holds nothing; where requests do not fail, other tests see that none is left.
-	if sessions > rounds/100 {
+	if sessions > 0 {
 		t.Errorf("%d sessions were left", sessions)
 	}
 }
 
-func TestLockRounds(t *testing.T) {
-	play(t, 800, func(s *shard, seed uint64, rounds int) {
-		given := &ids{}
-		locktest.Rounds(t, seed, rounds, func(round int) (string, []lock.Locker) {
-			s.idle()
-			given.check(t, s)
-			given.workspace, given.ids = fmt.Sprint("round-", round), nil
-			var lockers []lock.Locker
-			for _, b := range s.clients {
-				lockers = append(lockers, &giving{b, given})
-			}
-			return given.workspace, lockers
-		})
-		s.idle()
-		given.check(t, s)
-	})
-}
+func TestLockRounds(t *testing.T) { play(t, 800, trial.Rounds.Locks) }
 
-func TestStateRounds(t *testing.T) {
-	play(t, 1200, func(s *shard, seed uint64, rounds int) {
-		backendtest.Rounds(t, seed, rounds, func(round int) (string, []backend.Backend) {
-			s.idle()
-			var backends []backend.Backend
-			for _, b := range s.clients {
-				backends = append(backends, b)
-			}
-			return fmt.Sprint("round-", round), backends
-		})
-	})
-}
-
-// ids are the lock IDs that callers were given in one round.
-type ids struct {
-	workspace string
-	mu        sync.Mutex
-	ids       []string
-}
-
-// check fails the test if the lock is left to a session whose ID no caller was
-// given, and then clears it and every session that is still there.
-func (g *ids) check(t testing.TB, s *shard) {
-	t.Helper()
-	direct := s.client(t)
-	defer direct.Close()
-	for _, id := range g.ids { // also those of which nobody knows whether they hold it
-		direct.Unlock(context.Background(), g.workspace, id)
-	}
-	if g.workspace == "" {
-		return
-	}
-	if holder, err := direct.Holder(context.Background(), g.workspace); !errors.Is(err, lock.ErrNotHeld) {
-		t.Errorf("the lock was left to %s, %v: no caller was given that ID", holder.ID, err)
-	}
-}
-
-// giving is a Locker that notes which IDs it gives.
-type giving struct {
-	*consul.Backend
-	given *ids
-}
-
-func (l *giving) Lock(ctx context.Context, workspace string, info lock.Info) (lock.Info, error) {
-	stored, err := l.Backend.Lock(ctx, workspace, info)
-	var unknown *lock.UnknownError
-	id := stored.ID
-	if errors.As(err, &unknown) {
-		id = unknown.ID
-	}
-	l.given.mu.Lock()
-	defer l.given.mu.Unlock()
-	l.given.ids = append(l.given.ids, id)
-	return stored, err
-}
+func TestStateRounds(t *testing.T) { play(t, 1200, trial.Rounds.States) }
 
 // A deed is one call of a method that changes something, on a namespace that
 // before has made ready.

@@ -86,13 +86,19 @@ func (b *Backend) forget(ctx context.Context, c call, id string) error {
 // uuid is the form of a session's ID, which the server insists on.
 var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// destroy ends a session, also when ctx has ended.
-func (b *Backend) destroy(ctx context.Context, c call, id string) error {
+// destroy ends a session, also when ctx has ended. What is left behind stays, so it is
+// asked for often within the time that there is, rather than ever more seldom.
+func (b *Backend) destroy(ctx context.Context, c call, id string) (err error) {
 	longer, cancel := grace(ctx)
 	defer cancel()
-	_, err := repeat(longer, func(ctx context.Context) (*api.WriteMeta, error) {
-		meta, err := b.client.Session().Destroy(id, writes(ctx))
-		return meta, c.readError(ctx, err)
-	})
+	for range 4 {
+		_, err = settle.Do(longer, settle.Request[*api.WriteMeta]{Attempts: 2, Try: func(ctx context.Context) (*api.WriteMeta, error) {
+			meta, err := b.client.Session().Destroy(id, writes(ctx))
+			return meta, c.readError(ctx, err)
+		}})
+		if !errors.Is(err, backend.ErrTransient) {
+			break
+		}
+	}
 	return err
 }

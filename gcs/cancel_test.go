@@ -3,6 +3,7 @@ package gcs_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"testing"
 	"time"
 
@@ -10,12 +11,9 @@ import (
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/internal/faultproxy"
+	"github.com/statelatch/statelatch/internal/trial"
 	"github.com/statelatch/statelatch/lock"
 )
-
-// prompt is how soon a call has to return when it is cancelled: 100 ms, and more for
-// a machine that has other things to do. What hangs is let go only afterwards.
-const prompt = 2 * time.Second
 
 // A hanging is a client whose nth request, and all after it, hang.
 type hanging struct {
@@ -29,46 +27,16 @@ func (n *namespace) hanging(t *testing.T, nth int, fault faultproxy.Fault) *hang
 	return h
 }
 
-// cancel makes a call, and cancels it when its nth request hangs. It returns the
-// call's error, and whether it made so many requests.
-func (h *hanging) cancel(t *testing.T, call func(context.Context) error) (err error, cancelled bool) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- call(ctx) }()
-	select {
-	case err := <-done:
-		return err, false
-	case <-h.handle.Reached(): // the proxy has all of it
-	}
-	cancel()
-	select {
-	case err := <-done:
-		return err, true
-	case <-time.After(prompt):
-		t.Fatal("it has not returned")
-	}
-	return nil, false
-}
-
 // TestCancelled cancels each call at each of its requests. It runs alone: it looks
 // for goroutines left behind.
 func TestCancelled(t *testing.T) {
 	n := fakegcs.open(t)
 	direct := n.client(t, nil)
 	defer direct.Close()
-	for op, call := range map[string]func(context.Context, *client, string, backend.Condition) error{
-		"Read": func(ctx context.Context, c *client, w string, _ backend.Condition) error {
-			_, err := c.Read(ctx, w)
-			return err
-		},
+	calls := trial.Calls[*client]()
+	maps.Copy(calls, map[string]func(context.Context, *client, string, backend.Condition) error{
 		"Read of none": func(ctx context.Context, c *client, w string, _ backend.Condition) error {
 			_, err := c.Read(ctx, w+"-new")
-			return err
-		},
-		"Stat": func(ctx context.Context, c *client, w string, _ backend.Condition) error {
-			_, err := c.Stat(ctx, w)
 			return err
 		},
 		"Write": func(ctx context.Context, c *client, w string, cond backend.Condition) error {
@@ -82,30 +50,12 @@ func TestCancelled(t *testing.T) {
 		"Delete": func(ctx context.Context, c *client, w string, _ backend.Condition) error {
 			return c.Delete(ctx, w, backend.Condition{Revision: backend.AnyRevision})
 		},
-		"Lock": func(ctx context.Context, c *client, w string, _ backend.Condition) error {
-			_, err := c.Lock(ctx, w+"-new", lock.NewInfo("test"))
-			return err
-		},
 		"refused Lock": func(ctx context.Context, c *client, w string, _ backend.Condition) error {
 			_, err := c.Lock(ctx, w, lock.NewInfo("test"))
 			return err
 		},
-		"Unlock": func(ctx context.Context, c *client, w string, cond backend.Condition) error {
-			return c.Unlock(ctx, w, cond.LockID)
-		},
-		"Holder": func(ctx context.Context, c *client, w string, _ backend.Condition) error {
-			_, err := c.Holder(ctx, w)
-			return err
-		},
-		"List": func(ctx context.Context, c *client, _ string, _ backend.Condition) error {
-			for _, err := range c.List(ctx) {
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	} {
+	})
+	for op, call := range calls {
 		t.Run(op, func(t *testing.T) {
 			cancelled := true
 			for nth := 1; cancelled && !t.Failed(); nth++ {
@@ -121,13 +71,13 @@ func TestCancelled(t *testing.T) {
 				before := goleak.IgnoreCurrent()
 				h := n.hanging(t, nth, faultproxy.Hang())
 				cond := backend.Condition{Revision: rev, LockID: held.ID}
-				err, cancelled = h.cancel(t, func(ctx context.Context) error { return call(ctx, h.client, workspace, cond) })
+				err, cancelled = trial.Cancel(t, trial.Prompt, func(ctx context.Context) error { return call(ctx, h.client, workspace, cond) }, h.handle)
 				if cancelled && !errors.Is(err, context.Canceled) && op != "refused Lock" && op != "refused Write" {
 					t.Errorf("cancelled at request %d, it returned %v", nth, err)
 				}
 				h.Close()
 				err = goleak.Find(before)
-				for end := time.Now().Add(prompt); err != nil && time.Now().Before(end); { // of the proxy, for a while
+				for end := time.Now().Add(trial.Prompt); err != nil && time.Now().Before(end); { // of the proxy, for a while
 					err = goleak.Find(before)
 				}
 				if err != nil {
@@ -148,10 +98,10 @@ func TestLateLock(t *testing.T) {
 	n := fakegcs.open(t)
 	h := n.hanging(t, 1, faultproxy.Hang().Late())
 	defer h.Close()
-	err, _ := h.cancel(t, func(ctx context.Context) error {
+	err, _ := trial.Cancel(t, trial.Prompt, func(ctx context.Context) error {
 		_, err := h.Lock(ctx, "default", lock.NewInfo("test"))
 		return err
-	})
+	}, h.handle)
 	var unknown *lock.UnknownError
 	if !errors.As(err, &unknown) || !errors.Is(err, context.Canceled) {
 		t.Fatalf("Lock returned %v, want an *UnknownError", err)
@@ -179,9 +129,9 @@ func TestWriteDoesNotKeepData(t *testing.T) {
 	h := n.hanging(t, 1, faultproxy.Hang())
 	defer h.Close()
 	data := make([]byte, 1<<20)
-	h.cancel(t, func(ctx context.Context) error {
+	trial.Cancel(t, trial.Prompt, func(ctx context.Context) error {
 		_, err := h.Write(ctx, "default", data, backend.Condition{})
 		clear(data) // the race detector tells
 		return err
-	})
+	}, h.handle)
 }

@@ -8,17 +8,13 @@ import (
 )
 
 // Driver opens Backends of type "gcs" (or "gs").
-var Driver = backend.NewDriver(func(ctx context.Context, c Config) (backend.Backend, error) {
-	c, err := c.orEnvironment()
-	if err != nil {
-		return nil, err
-	}
-	return New(ctx, c)
-}, "gcs", "gs")
+var Driver = backend.NewDriver(func(ctx context.Context, c Config) (backend.Backend, error) { return New(ctx, c) }, "gcs", "gs")
 
 // Config says where the states are. The names of its settings, their variables and
 // their rules are those of Terraform's and OpenTofu's gcs backend.
 type Config struct {
+	_ struct{} `setting:",unsetempty"` // as in Terraform; in other backends what is set to "" stays so
+
 	Bucket string `setting:"bucket,required" url:"host"`
 	Prefix string `setting:"prefix" url:"path"` // slashes in front are cut; one is added at the end
 

@@ -129,13 +129,7 @@ func TestAttributes(t *testing.T) {
 			}
 		})
 	}
-	tagged := 0
-	for f := range reflect.TypeFor[gcs.Config]().Fields() {
-		if f.Tag.Get("setting") != "" {
-			tagged++
-		}
-	}
-	if tagged != len(attributes) {
+	if tagged := len(backend.Fields(reflect.TypeFor[gcs.Config]())); tagged != len(attributes) {
 		t.Errorf("there are %d settings, and %d are tested", tagged, len(attributes))
 	}
 }

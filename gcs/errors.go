@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"cloud.google.com/go/auth"
 	"cloud.google.com/go/storage"
@@ -56,9 +54,7 @@ func (c call) translated(kind error, hint string, err error) error {
 	failed := c.failed(kind, err)
 	var reply *googleapi.Error
 	if errors.As(err, &reply) {
-		if seconds, err := strconv.Atoi(reply.Header.Get("Retry-After")); err == nil && seconds > 0 {
-			return settle.RetryAfter(failed, time.Duration(seconds)*time.Second)
-		}
+		failed = settle.RetryAfter(failed, settle.Asked(reply.Header))
 	}
 	return failed
 }

@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"cloud.google.com/go/storage"
+	"google.golang.org/api/option"
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/gcs"
@@ -117,17 +122,31 @@ func TestNoBucket(t *testing.T) {
 	}
 }
 
-// TestUnreachable has nobody listen.
+// TestUnreachable has nobody listen, and the context end while the second attempt has
+// failed and the third has not begun.
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	n := fakegcs.open(t)
-	c := n.client(t, nil)
-	c.proxy.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
+	p := n.proxy(t)
+	p.Close()
 	for _, m := range methods {
-		err := m.call(ctx, c)
-		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, backend.ErrTransient) || errors.Is(err, backend.ErrUnknown) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var dials atomic.Int32
+		client, err := storage.NewClient(ctx, option.WithEndpoint(p.URL()+"/storage/v1/"), option.WithHTTPClient(&http.Client{Transport: &http.Transport{
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := new(net.Dialer).DialContext(ctx, network, address)
+				if dials.Add(1) == 2 {
+					time.AfterFunc(10*time.Millisecond, cancel)
+				}
+				return conn, err
+			},
+		}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := n.client(t, p, func(c *gcs.Config) { c.Client = client })
+		if err := m.call(ctx, c); !errors.Is(err, context.Canceled) || errors.Is(err, backend.ErrUnknown) {
 			t.Errorf("%s: %v; want what says that nothing was changed", m.name, err)
 		}
 	}

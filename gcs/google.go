@@ -144,23 +144,6 @@ func (t tokens) Token() (*oauth2.Token, error) {
 	return token, nil
 }
 
-// orEnvironment takes an empty setting from its variable, as Terraform does with those
-// of this backend: in others, one that is set to "" stays so.
-func (c Config) orEnvironment() (Config, error) {
-	env := Config{}
-	if err := (backend.Settings{"bucket": c.Bucket}).Decode(&env); err != nil {
-		return c, err
-	}
-	c.Credentials = cmp.Or(c.Credentials, env.Credentials)
-	c.AccessToken = cmp.Or(c.AccessToken, env.AccessToken)
-	c.ImpersonateServiceAccount = cmp.Or(c.ImpersonateServiceAccount, env.ImpersonateServiceAccount)
-	c.EncryptionKey = cmp.Or(c.EncryptionKey, env.EncryptionKey)
-	c.KMSEncryptionKey = cmp.Or(c.KMSEncryptionKey, env.KMSEncryptionKey)
-	c.StorageCustomEndpoint = cmp.Or(c.StorageCustomEndpoint, env.StorageCustomEndpoint)
-	c.UniverseDomain = cmp.Or(c.UniverseDomain, env.UniverseDomain)
-	return c, nil
-}
-
 // contents returns the contents of the file that s names, or s itself.
 func contents(s string) string {
 	path := s

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -99,7 +98,7 @@ func (c call) refused(r *reply) error {
 	if hint != "" {
 		said = fmt.Errorf("%w: %s", said, hint)
 	}
-	return c.later(c.failed(kind, said), retryAfter(r.header))
+	return c.later(c.failed(kind, said), settle.Asked(r.header))
 }
 
 // status finds the kind of a status.
@@ -133,19 +132,6 @@ func (c call) status(status int) (kind error, hint string) {
 func holder(r *reply) lock.Info {
 	sum := sha256.Sum256(r.body)
 	return lock.ParseInfo(r.body, hex.EncodeToString(sum[:8]))
-}
-
-// retryAfter returns how long the server asks to wait: it says so in seconds, or
-// until when.
-func retryAfter(h http.Header) time.Duration {
-	text := h.Get("Retry-After")
-	if seconds, err := strconv.Atoi(text); err == nil {
-		return time.Duration(min(max(seconds, 0), 3600)) * time.Second
-	}
-	if until, err := http.ParseTime(text); err == nil {
-		return min(max(time.Until(until), 0), time.Hour)
-	}
-	return 0
 }
 
 // printable returns the beginning of a text from the server, on one line.

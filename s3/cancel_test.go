@@ -3,6 +3,7 @@ package s3_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -12,77 +13,48 @@ import (
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/internal/faultproxy"
+	"github.com/statelatch/statelatch/internal/trial"
 	"github.com/statelatch/statelatch/lock"
 )
 
-// prompt is how soon a call has to return when it is cancelled: 100 ms, and more for
-// a machine that has other things to do. What hangs is let go only afterwards.
-const prompt = 2 * time.Second
-
-// A hanging is a wire on which the nth request, and all after it, hang.
+// A hanging is a client whose nth request, to whichever server, and all after it, hang.
 type hanging struct {
-	wire
-	c       *client
-	reached [2]<-chan struct{} // closed when a request hangs, by server
-	release func()
+	*client
+	wire    wire
+	handles []*faultproxy.Handle
 }
 
 func (n *namespace) hanging(t *testing.T, nth int, fault faultproxy.Fault) *hanging {
 	h := &hanging{wire: n.wire(t)}
 	var seen atomic.Int32
-	var handles []*faultproxy.Handle
-	match := func(*http.Request) bool { return int(seen.Add(1)) >= nth } // counts the requests to both servers
-	for i, p := range []*faultproxy.Proxy{h.objects, h.tables} {
-		if p != nil {
-			handle := p.Add(faultproxy.Rule{Match: match, Times: faultproxy.Always, Fault: fault})
-			handles, h.reached[i] = append(handles, handle), handle.Reached()
-		}
+	match := func(*http.Request) bool { return int(seen.Add(1)) >= nth }
+	for _, p := range h.wire.proxies() {
+		h.handles = append(h.handles, p.Add(faultproxy.Rule{Match: match, Times: faultproxy.Always, Fault: fault}))
 	}
-	h.release = func() {
-		for _, handle := range handles {
-			handle.Release()
-		}
-		h.idle()
-	}
-	h.c = n.client(t, h.wire)
+	h.client = n.client(t, h.wire)
 	return h
 }
 
-// cancel makes a call, and cancels it when its nth request hangs. It returns the
-// call's error, and whether it made so many requests.
+// cancel makes a call, and cancels it when its nth request hangs.
 func (h *hanging) cancel(t *testing.T, call func(context.Context) error) (err error, cancelled bool) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- call(ctx) }()
-	select {
-	case err := <-done:
-		return err, false
-	case <-h.reached[0]:
-	case <-h.reached[1]:
+	return trial.Cancel(t, trial.Prompt, call, h.handles...)
+}
+
+// release lets go of what hangs, and waits for what becomes of it.
+func (h *hanging) release() {
+	for _, handle := range h.handles {
+		handle.Release()
 	}
-	cancel()
-	select {
-	case err := <-done:
-		return err, true
-	case <-time.After(prompt):
-		t.Fatal("it has not returned")
+	for _, p := range h.wire.proxies() {
+		<-p.Idle()
 	}
-	return nil, false
 }
 
 // TestCancelled cancels each call at each of its requests.
 func TestCancelled(t *testing.T) {
-	calls := map[string]func(context.Context, *client, string, backend.Condition) error{
-		"Read": func(ctx context.Context, c *client, w string, _ backend.Condition) error {
-			_, err := c.Read(ctx, w)
-			return err
-		},
-		"Stat": func(ctx context.Context, c *client, w string, _ backend.Condition) error {
-			_, err := c.Stat(ctx, w)
-			return err
-		},
+	calls := trial.Calls[*client]()
+	maps.Copy(calls, map[string]func(context.Context, *client, string, backend.Condition) error{
 		"Write": func(ctx context.Context, c *client, w string, cond backend.Condition) error {
 			_, err := c.Write(ctx, w, []byte("two"), backend.Condition{Revision: cond.Revision})
 			return err
@@ -94,17 +66,6 @@ func TestCancelled(t *testing.T) {
 		"Delete": func(ctx context.Context, c *client, w string, cond backend.Condition) error {
 			return c.Delete(ctx, w, backend.Condition{Revision: cond.Revision})
 		},
-		"Lock": func(ctx context.Context, c *client, w string, _ backend.Condition) error {
-			_, err := c.Lock(ctx, w+"-new", lock.NewInfo("test"))
-			return err
-		},
-		"Unlock": func(ctx context.Context, c *client, w string, cond backend.Condition) error {
-			return c.Unlock(ctx, w, cond.LockID)
-		},
-		"Holder": func(ctx context.Context, c *client, w string, _ backend.Condition) error {
-			_, err := c.Holder(ctx, w)
-			return err
-		},
 		"Renew": func(ctx context.Context, c *client, w string, cond backend.Condition) error {
 			_, err := c.Renew(ctx, w, cond.LockID)
 			return err
@@ -113,15 +74,7 @@ func TestCancelled(t *testing.T) {
 			_, err := c.Probe(ctx)
 			return err
 		},
-		"List": func(ctx context.Context, c *client, _ string, _ backend.Condition) error {
-			for _, err := range c.List(ctx) {
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	}
+	})
 	for name, s := range map[string]setup{
 		"conforming": {objects: versitygw, file: true},
 		"found out":  {objects: minio, file: true},
@@ -144,16 +97,14 @@ func TestCancelled(t *testing.T) {
 					}
 					before := goleak.IgnoreCurrent()
 					h := n.hanging(t, nth, faultproxy.Hang())
-					err, cancelled = h.cancel(t, func(ctx context.Context) error { return call(ctx, h.c, workspace, cond) })
+					err, cancelled = h.cancel(t, func(ctx context.Context) error { return call(ctx, h.client, workspace, cond) })
 					verified := err == nil && (op == "create" || op == "Lock") // what it wanted was done before
 					if cancelled && !errors.Is(err, context.Canceled) && !verified && op != "Probe" {
 						t.Errorf("cancelled at request %d, it returned %v", nth, err)
 					}
-					h.c.Close()
-					for _, p := range []*faultproxy.Proxy{h.objects, h.tables} {
-						if p != nil {
-							p.Close()
-						}
+					h.Close()
+					for _, p := range h.wire.proxies() {
+						p.Close()
 					}
 					if err := goleak.Find(before); err != nil {
 						t.Errorf("cancelled at request %d: %v", nth, err)
@@ -183,7 +134,7 @@ func TestLateLock(t *testing.T) {
 			n := test.setup.open(t)
 			h := n.hanging(t, test.nth, faultproxy.Hang().Late())
 			err, _ := h.cancel(t, func(ctx context.Context) error {
-				_, err := h.c.Lock(ctx, "default", lock.NewInfo("test"))
+				_, err := h.Lock(ctx, "default", lock.NewInfo("test"))
 				return err
 			})
 			var unknown *lock.UnknownError
@@ -228,7 +179,7 @@ func TestCleanUpIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := n.hanging(t, test.nth, faultproxy.Hang())
 			start := time.Now()
-			if err, cancelled := h.cancel(t, func(ctx context.Context) error { return test.call(ctx, h.c) }); err == nil || !cancelled {
+			if err, cancelled := h.cancel(t, func(ctx context.Context) error { return test.call(ctx, h.client) }); err == nil || !cancelled {
 				t.Errorf("it returned %v", err)
 			}
 			t.Logf("returned %s after it began", time.Since(start))
@@ -236,13 +187,13 @@ func TestCleanUpIsBounded(t *testing.T) {
 	}
 	t.Run("Release", func(t *testing.T) {
 		h := n.hanging(t, 3, faultproxy.Hang()) // two to lock
-		held, err := lock.Acquire(ctx, h.c, "release", lock.NewInfo("test"), opts)
+		held, err := lock.Acquire(ctx, h.client, "release", lock.NewInfo("test"), opts)
 		if err != nil {
 			t.Fatal(err)
 		}
 		start := time.Now()
 		var failed *lock.ReleaseError
-		if err := held.Release(ctx); !errors.As(err, &failed) || failed.ID != held.ID() || time.Since(start) > bound+prompt {
+		if err := held.Release(ctx); !errors.As(err, &failed) || failed.ID != held.ID() || time.Since(start) > bound+trial.Prompt {
 			t.Errorf("Release returned %v after %s", err, time.Since(start))
 		}
 	})

@@ -241,11 +241,7 @@ var deprecated = map[string]struct {
 // tags returns the names of all settings of a struct, and the field of each.
 func tags(v reflect.Value, prefix string) map[string]reflect.Value {
 	all := map[string]reflect.Value{}
-	for _, f := range reflect.VisibleFields(v.Type()) {
-		name, _, _ := strings.Cut(f.Tag.Get("setting"), ",")
-		if name == "" {
-			continue
-		}
+	for _, f := range backend.Fields(v.Type()) {
 		field := v.FieldByIndex(f.Index)
 		inner := field
 		if f.Type.Kind() == reflect.Pointer {
@@ -254,9 +250,9 @@ func tags(v reflect.Value, prefix string) map[string]reflect.Value {
 			}
 		}
 		if inner.Kind() == reflect.Struct {
-			maps.Copy(all, tags(inner, prefix+name+"."))
+			maps.Copy(all, tags(inner, prefix+f.Setting+"."))
 		} else {
-			all[prefix+name] = field
+			all[prefix+f.Setting] = field
 		}
 	}
 	return all

@@ -12,10 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/statelatch/statelatch/backend"
-	"github.com/statelatch/statelatch/backend/backendtest"
 	"github.com/statelatch/statelatch/internal/clause"
 	"github.com/statelatch/statelatch/internal/faultproxy"
+	"github.com/statelatch/statelatch/internal/trial"
 	"github.com/statelatch/statelatch/lock"
 	"github.com/statelatch/statelatch/lock/locktest"
 )
@@ -49,36 +48,12 @@ func stores(r *http.Request) bool {
 	return r.Method == "PUT" || strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".PutItem")
 }
 
-// idle waits until no request of an earlier round is on its way any longer.
-func (w wire) idle() {
-	<-w.objects.Idle()
-	if w.tables != nil {
-		<-w.tables.Idle()
-	}
-}
+func (w wire) requests() []faultproxy.Request { return trial.Client{Proxies: w.proxies()}.Requests() }
 
-// faults returns how many requests met one.
-func (w wire) faults() (n int) {
-	for _, q := range w.requests() {
-		if q.Fault != "" {
-			n++
-		}
-	}
-	return n
-}
-
-func (w wire) requests() []faultproxy.Request {
-	all := w.objects.Requests()
-	if w.tables != nil {
-		all = append(all, w.tables.Requests()...)
-	}
-	return all
-}
-
-// story tells what came over the wire to a workspace, and what became of it.
-func (w wire) story(workspace string) string {
+// story tells what a client sent to a workspace, and what became of it.
+func story(c trial.Client, workspace string) string {
 	var b strings.Builder
-	for _, q := range w.requests() {
+	for _, q := range c.Requests() {
 		if strings.Contains(q.Path+string(q.Body), workspace) {
 			fmt.Fprintf(&b, "%s %s%s: sent %d, server %d, client %d, fault %q %s\n", q.Start.Format("05.000"), q.Operation(), q.Header.Values("If-Match"), q.Sent, q.Server, q.Status, q.Fault, q.Err)
 		}
@@ -86,55 +61,22 @@ func (w wire) story(workspace string) string {
 	return b.String()
 }
 
-const (
-	shards  = 16 // rounds are played side by side: they mostly wait
-	clients = 3
-)
-
-// shard is what plays some of the rounds: clients behind wires of their own.
-type shard struct {
-	*namespace
-	wires   []wire
-	clients []*client
-	direct  *client
-}
-
-func (n *namespace) shard(t testing.TB, seed uint64) *shard {
-	s := &shard{namespace: n, direct: n.client(t, wire{})}
-	for i := range clients {
-		w := n.wire(t, faultproxy.WithBodies())
-		c := n.client(t, w)
-		if n.unknown || !n.objects.conforming { // what is not known yet is found out in peace
-			if _, err := c.Probe(t.Context()); err != nil {
-				t.Fatal(err)
+// rounds are those of clients whose requests fail, each over a wire of its own.
+func (s setup) rounds(t *testing.T, count int) trial.Rounds {
+	n := s.open(t)
+	return trial.Rounds{Count: count, Shards: 16, Open: func() (lock.Locker, func(uint64) trial.Client) {
+		return n.client(t, wire{}), func(seed uint64) trial.Client {
+			w := n.wire(t, faultproxy.WithBodies())
+			c := n.client(t, w)
+			if n.unknown || !n.objects.conforming { // what is not known yet is found out in peace
+				if _, err := c.Probe(t.Context()); err != nil {
+					t.Fatal(err)
+				}
 			}
+			w.wild(seed)
+			return trial.Client{Backend: c, Proxies: w.proxies()}
 		}
-		w.wild(seed + uint64(i)*2)
-		s.wires, s.clients = append(s.wires, w), append(s.clients, c)
-	}
-	return s
-}
-
-// play plays rounds in shards, and says how many faults there were.
-func (s setup) play(t *testing.T, rounds int, play func(s *shard, seed uint64, rounds int)) {
-	t.Parallel()
-	n, seed := s.open(t), locktest.Seed(t)
-	var all []*shard
-	for i := range shards {
-		all = append(all, n.shard(t, seed+uint64(i)<<32))
-	}
-	var group sync.WaitGroup
-	for i, s := range all {
-		group.Go(func() { play(s, seed+uint64(i)<<32, rounds/shards) })
-	}
-	group.Wait()
-	faults := 0
-	for _, s := range all {
-		for _, w := range s.wires {
-			faults += w.faults()
-		}
-	}
-	t.Logf("%d rounds, %d requests met a fault", rounds, faults)
+	}}
 }
 
 func TestLockRounds(t *testing.T) {
@@ -149,9 +91,10 @@ func TestLockRounds(t *testing.T) {
 		"both":                 {setup{objects: versitygw, table: dynalite, file: true}, 160},
 	} {
 		t.Run(name, func(t *testing.T) {
-			test.setup.play(t, test.rounds, func(s *shard, seed uint64, rounds int) {
+			t.Parallel()
+			test.setup.rounds(t, test.rounds).Play(t, func(s *trial.Shard, seed uint64, rounds int) {
 				for round := 0; round < rounds && !t.Failed(); round++ {
-					s.lockRound(t, seed, round)
+					test.setup.lockRound(t, s, seed, round)
 				}
 			})
 		})
@@ -161,15 +104,15 @@ func TestLockRounds(t *testing.T) {
 // lockRound has each client lock, look and unlock at once with the others. None
 // breaks another's lock: if the replies to two who release one lock are lost, nothing
 // tells which of them did it.
-func (s *shard) lockRound(t *testing.T, seed uint64, round int) {
+func (s setup) lockRound(t *testing.T, shard *trial.Shard, seed uint64, round int) {
 	var history locktest.History
 	var given sync.Map
 	var inside atomic.Int32
 	both := s.file && s.table != nil // not taken at one moment, so a Holder may see a half
 	workspace := lock.NewID()
-	clause.Race(len(s.clients), func(i int) (none struct{}) {
+	clause.Race(len(shard.Clients), func(i int) (none struct{}) {
 		random := rand.New(rand.NewPCG(seed, uint64(round)<<8|uint64(i)))
-		var l lock.Locker = s.clients[i]
+		var l lock.Locker = shard.Clients[i]
 		if !both {
 			l = history.Client(l, i)
 		}
@@ -206,10 +149,8 @@ func (s *shard) lockRound(t *testing.T, seed uint64, round int) {
 		}
 		return none
 	})
-	for _, w := range s.wires {
-		w.idle()
-	}
-	holder, err := s.direct.Holder(context.Background(), workspace)
+	shard.Idle()
+	holder, err := shard.Direct.Holder(context.Background(), workspace)
 	_, ok := given.Load(holder.ID)
 	if err == nil && !ok {
 		t.Errorf("lock %s was left, and no caller was given that ID", holder.ID)
@@ -219,8 +160,8 @@ func (s *shard) lockRound(t *testing.T, seed uint64, round int) {
 	before := t.Failed()
 	if history.Check(t); t.Failed() && !before || err == nil && !ok {
 		t.Logf("that was round %d of seed %d", round, seed)
-		for i, w := range s.wires {
-			t.Logf("client %d:\n%s", i, w.story(workspace))
+		for i, c := range shard.Clients {
+			t.Logf("client %d:\n%s", i, story(c, workspace))
 		}
 	}
 }
@@ -235,16 +176,8 @@ func TestStateRounds(t *testing.T) {
 		"minio":     {setup{objects: minio, file: true}, 400},
 	} {
 		t.Run(name, func(t *testing.T) {
-			test.setup.play(t, test.rounds, func(s *shard, seed uint64, rounds int) {
-				backendtest.Rounds(t, seed, rounds, func(round int) (string, []backend.Backend) {
-					var backends []backend.Backend
-					for i, c := range s.clients {
-						s.wires[i].idle()
-						backends = append(backends, c)
-					}
-					return lock.NewID(), backends
-				})
-			})
+			t.Parallel()
+			test.setup.rounds(t, test.rounds).States(t)
 		})
 	}
 }

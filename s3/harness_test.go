@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -165,6 +166,11 @@ type wire struct {
 	objects, tables *faultproxy.Proxy // nil = directly to the server
 }
 
+// proxies returns those that there are.
+func (w wire) proxies() []*faultproxy.Proxy {
+	return slices.DeleteFunc([]*faultproxy.Proxy{w.objects, w.tables}, func(p *faultproxy.Proxy) bool { return p == nil })
+}
+
 // wire puts proxies before the servers.
 func (n *namespace) wire(t testing.TB, opts ...faultproxy.Option) wire {
 	w := wire{}
@@ -244,9 +250,9 @@ func orderly(server *testservice.Server) faultproxy.Middleware {
 
 // add puts a rule to work in each proxy, and returns how often it has been applied.
 func (w wire) add(rule faultproxy.Rule) (applied func() int) {
-	handles := []*faultproxy.Handle{w.objects.Add(rule)}
-	if w.tables != nil {
-		handles = append(handles, w.tables.Add(rule))
+	var handles []*faultproxy.Handle
+	for _, p := range w.proxies() {
+		handles = append(handles, p.Add(rule))
 	}
 	return func() (n int) {
 		for _, h := range handles {
@@ -269,10 +275,8 @@ func (c *client) Close() error {
 	for _, tr := range c.transports {
 		tr.CloseIdleConnections()
 	}
-	for _, p := range []*faultproxy.Proxy{c.own.objects, c.own.tables} {
-		if p != nil {
-			p.Close()
-		}
+	for _, p := range c.own.proxies() {
+		p.Close()
 	}
 	return err
 }

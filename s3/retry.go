@@ -3,11 +3,11 @@ package s3
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/statelatch/statelatch/internal/settle"
 )
 
 // patient adds to the vendor's Retryer of reads what that does not know: 429, which
@@ -39,9 +39,5 @@ func retryAfter(err error) time.Duration {
 	if !errors.As(err, &reply) || reply.Response == nil {
 		return 0
 	}
-	seconds, err := strconv.Atoi(reply.Response.Header.Get("Retry-After"))
-	if err != nil || seconds < 0 {
-		return 0
-	}
-	return time.Duration(min(seconds, 3600)) * time.Second
+	return settle.Asked(reply.Response.Header)
 }

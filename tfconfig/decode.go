@@ -66,38 +66,32 @@ func composite(config reflect.Type, name string) bool {
 
 // files makes the names of files absolute, by the tags of their fields.
 func (c *Config) files(config reflect.Value) {
-	for _, f := range reflect.VisibleFields(config.Type()) {
-		field, err := config.FieldByIndexErr(f.Index)
-		if err != nil || f.Anonymous || !f.IsExported() {
-			continue
-		}
-		if field.Kind() == reflect.Pointer {
-			field = field.Elem()
-		}
-		tag := strings.Split(f.Tag.Get("setting"), ",")
+	for _, f := range backend.Fields(config.Type()) {
+		value, err := config.FieldByIndexErr(f.Index)
+		value = reflect.Indirect(value)
 		switch {
-		case tag[0] == "" || !field.IsValid():
-		case field.Kind() == reflect.Struct:
-			c.files(field)
-		case field.Kind() == reflect.String:
-			field.SetString(c.file(field.String(), tag[1:]))
-		case field.Kind() == reflect.Slice && field.Type().Elem().Kind() == reflect.String:
-			for i := range field.Len() {
-				field.Index(i).SetString(c.file(field.Index(i).String(), tag[1:]))
+		case err != nil || !value.IsValid():
+		case value.Kind() == reflect.Struct:
+			c.files(value)
+		case value.Kind() == reflect.String:
+			value.SetString(c.file(value.String(), f))
+		case value.Kind() == reflect.Slice && value.Type().Elem().Kind() == reflect.String:
+			for i := range value.Len() {
+				value.Index(i).SetString(c.file(value.Index(i).String(), f))
 			}
 		}
 	}
 }
 
-// file returns a value as the options of its tag want it.
-func (c *Config) file(value string, options []string) string {
+// file returns a value as the tag of its field wants it.
+func (c *Config) file(value string, f backend.Field) string {
 	path := filepath.Join(c.Dir, value)
 	switch {
 	case value == "" || filepath.IsAbs(value):
-	case slices.Contains(options, "home") && (value == "~" || strings.HasPrefix(value, "~/")): // the driver's
-	case slices.Contains(options, "file"):
+	case f.Has("home") && (value == "~" || strings.HasPrefix(value, "~/")): // the driver's
+	case f.Has("file"):
 		return path
-	case slices.Contains(options, "contents"):
+	case f.Has("contents"):
 		if _, err := os.Stat(path); err == nil {
 			return path
 		}

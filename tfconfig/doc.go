@@ -32,9 +32,9 @@
 // A [*ChangedError] is the programs' "Backend initialization required": the state may
 // be in the one place or in the other, and to guess would be to find no state where
 // there is one. Where [Options].BackendConfig has something, even if only "", the
-// caller has decided, and the record is not looked at. A value that the block has from
-// a variable that is not known here was known to init, so it does not count as a
-// change.
+// caller has decided, and the record is not looked at. A value of the block that cannot
+// be known here (from a variable without a value, or a function call) was known to
+// init, so it does not count as a change.
 //
 // A directory without any configuration, without a record and without a
 // terraform.tfstate is an error: it most likely is the wrong one.

@@ -3,7 +3,6 @@ package tfconfig
 import (
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
 	"strings"
 
@@ -34,13 +33,12 @@ func (c *Config) locate(err error, config reflect.Type) error {
 
 func (c *Config) located(e *backend.SettingError, config reflect.Type) error {
 	at := c.origin(e.Name)
-	if c.has(e.Name) || config == nil {
+	f, known := field(config, e.Name)
+	if c.has(e.Name, f) || config == nil {
 		return &Error{at, e}
 	}
-	if f, ok := field(config, e.Name); ok {
-		if from, ok := fallback(f); ok && from.Kind == FromEnvironment {
-			return &Error{from, e}
-		}
+	if from, ok := fallback(f); known && ok && from.Kind == FromEnvironment {
+		return &Error{from, e}
 	}
 	if at == c.Origin && c.Source == Block {
 		return &Error{at, fmt.Errorf("%w; nothing sets it in the block or with -backend-config", e)}
@@ -65,8 +63,9 @@ func (c *Config) origin(name string) Origin {
 	return s.origin
 }
 
-// has reports whether the configuration sets a setting.
-func (c *Config) has(name string) bool {
+// has reports whether the configuration sets a setting, which is that field of the
+// driver's.
+func (c *Config) has(name string, f backend.Field) bool {
 	outer, inner, _ := strings.Cut(name, ".")
 	s := c.settings[outer]
 	value := s.value
@@ -75,24 +74,25 @@ func (c *Config) has(name string) bool {
 		outer, inner, _ = strings.Cut(inner, ".")
 		value = m[outer]
 	}
-	return value != nil
+	return !f.Unset(value)
 }
 
 // field returns the field of a setting; dots in its name lead into nested ones.
-func field(config reflect.Type, name string) (reflect.StructField, bool) {
+func field(config reflect.Type, name string) (backend.Field, bool) {
+	if config == nil {
+		return backend.Field{}, false
+	}
 	outer, inner, nested := strings.Cut(name, ".")
-	for _, f := range reflect.VisibleFields(config) {
-		if tagged, _, _ := strings.Cut(f.Tag.Get("setting"), ","); tagged != outer {
-			continue
-		}
-		if !nested {
+	for _, f := range backend.Fields(config) {
+		switch {
+		case f.Setting != outer:
+		case !nested:
 			return f, true
-		}
-		if t := pointed(f.Type); t.Kind() == reflect.Struct {
-			return field(t, inner)
+		case pointed(f.Type).Kind() == reflect.Struct:
+			return field(pointed(f.Type), inner)
 		}
 	}
-	return reflect.StructField{}, false
+	return backend.Field{}, false
 }
 
 func pointed(t reflect.Type) reflect.Type {
@@ -103,12 +103,10 @@ func pointed(t reflect.Type) reflect.Type {
 }
 
 // fallback returns where the value of a field comes from that is not set.
-func fallback(f reflect.StructField) (Origin, bool) {
-	for name := range strings.SplitSeq(f.Tag.Get("env"), ",") {
-		if os.Getenv(name) != "" {
-			return Origin{Kind: FromEnvironment, Name: name}, true
-		}
+func fallback(f backend.Field) (Origin, bool) {
+	_, variable, ok := f.Fallback()
+	if variable == "" {
+		return Origin{Kind: FromDefault}, ok
 	}
-	_, ok := f.Tag.Lookup("default")
-	return Origin{Kind: FromDefault}, ok
+	return Origin{Kind: FromEnvironment, Name: variable}, ok
 }

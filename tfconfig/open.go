@@ -5,7 +5,6 @@ import (
 	"errors"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/statelatch/statelatch/backend"
 )
@@ -59,23 +58,20 @@ func (c *Config) Settings(mux *backend.Mux) ([]Setting, error) {
 }
 
 func (c *Config) describe(config reflect.Value, prefix string) (settings []Setting) {
-	for _, f := range reflect.VisibleFields(config.Type()) {
-		name, _, _ := strings.Cut(f.Tag.Get("setting"), ",")
-		if name == "" {
+	for _, f := range backend.Fields(config.Type()) {
+		name := prefix + f.Setting
+		value, err := config.FieldByIndexErr(f.Index)
+		if value = reflect.Indirect(value); err != nil || !value.IsValid() {
 			continue
 		}
-		field, err := config.FieldByIndexErr(f.Index)
-		if field = reflect.Indirect(field); err != nil || !field.IsValid() {
-			continue
-		}
-		if field.Kind() == reflect.Struct {
-			settings = append(settings, c.describe(field, prefix+name+".")...)
-		} else if prefix != "" && field.IsZero() {
+		if value.Kind() == reflect.Struct {
+			settings = append(settings, c.describe(value, name+".")...)
+		} else if prefix != "" && value.IsZero() {
 			continue // of a pair, whose expression is not kept
-		} else if c.has(prefix + name) {
-			settings = append(settings, Setting{prefix + name, field.Interface(), c.origin(prefix + name)})
+		} else if c.has(name, f) {
+			settings = append(settings, Setting{name, value.Interface(), c.origin(name)})
 		} else if at, ok := fallback(f); ok {
-			settings = append(settings, Setting{prefix + name, field.Interface(), at})
+			settings = append(settings, Setting{name, value.Interface(), at})
 		}
 	}
 	return settings

@@ -153,6 +153,32 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// Where "" counts as not set, it is not where the value comes from, nor a mistake in it.
+func TestEmptyIsUnset(t *testing.T) {
+	type number struct {
+		_   struct{} `setting:",unsetempty"`
+		Key string   `setting:"key" env:"TFCONFIG_KEY"`
+		Max int      `setting:"max" env:"TFCONFIG_MAX"`
+	}
+	m := backend.NewMux(backend.NewDriver(func(_ context.Context, c number) (backend.Backend, error) {
+		return nil, &backend.Error{Op: "open", Kind: backend.ErrInvalid, Err: &backend.SettingError{Name: "key", Err: errors.New("not " + c.Key)}}
+	}, "store"))
+	t.Setenv("TFCONFIG_KEY", "env")
+	for _, option := range []string{"", "key="} {
+		c, err := tfconfig.Load(directory(t, map[string]string{"main.tf": block("store", `key = ""`)}), tfconfig.Options{BackendConfig: []string{option}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		settings, err := c.Settings(m)
+		if want := (tfconfig.Origin{Kind: tfconfig.FromEnvironment, Name: "TFCONFIG_KEY"}); err != nil || len(settings) != 1 || settings[0].Value != "env" || settings[0].Origin != want {
+			t.Errorf("%q: %v, %v", option, settings, err)
+		}
+		if _, err := c.Open(t.Context(), m); err == nil || !strings.Contains(err.Error(), `environment variable TFCONFIG_KEY: setting "key": not env`) {
+			t.Errorf("%q: %v", option, err)
+		}
+	}
+}
+
 // Each mistake is an error of its own, with its place.
 func TestErrors(t *testing.T) {
 	dir := directory(t, map[string]string{"main.tf": block("store", "key = \"k\"\nmax_retries = \"x\"")})

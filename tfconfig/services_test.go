@@ -2,14 +2,9 @@ package tfconfig_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +17,7 @@ import (
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/httpbackend/server"
-	"github.com/statelatch/statelatch/internal/faultproxy"
+	"github.com/statelatch/statelatch/internal/azurecloud"
 	"github.com/statelatch/statelatch/internal/testservice"
 	"github.com/statelatch/statelatch/memory"
 )
@@ -113,15 +108,8 @@ var sites = []service{
 	}},
 }
 
-// Names of a cloud that exists in these tests only.
-const (
-	metadataHost = "metadata.statelatch.test"
-	blobSuffix   = "storage.statelatch.test"
-)
-
-// azure makes a cloud of its own: its names lead, through a CONNECT proxy, to a proxy
-// with a certificate for them, in front of Azurite. Terraform enters with a SAS: with a
-// key it signs for an account of this name, the emulator's, in a way of its own.
+// azure makes a container, in a cloud of its own. What each program enters with is as
+// package azurecloud says.
 func azure(t *testing.T, program string) site {
 	s, name := azurite.Start(t), testservice.Name(t)
 	key, err := container.NewSharedKeyCredential(s.AccessKey, s.SecretKey)
@@ -142,72 +130,14 @@ func azure(t *testing.T, program string) site {
 	}
 	_, token, _ := strings.Cut(signed, "?")
 
-	ca, err := testservice.NewCA()
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := ca.Issue(metadataHost, s.AccessKey+".blob."+blobSuffix)
-	if err != nil {
-		t.Fatal(err)
-	}
-	upstream, _, _ := strings.Cut(s.Endpoint, "/"+s.AccessKey) // the account is in the host name
-	proxy := faultproxy.New(t, upstream, faultproxy.WithCertificate(certificate))
-	proxy.Use(metadata)
-	caFile := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(caFile, ca.PEM, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	secret := "ARM_ACCESS_KEY=" + s.SecretKey
 	if program == "terraform" {
 		secret = "ARM_SAS_TOKEN=" + token
 	}
 	return site{
 		block:  map[string]string{"key": `"prod.tfstate"`},
-		file:   map[string]string{"storage_account_name": fmt.Sprintf("%q", s.AccessKey), "metadata_host": fmt.Sprintf("%q", metadataHost)},
+		file:   map[string]string{"storage_account_name": fmt.Sprintf("%q", s.AccessKey), "metadata_host": fmt.Sprintf("%q", azurecloud.MetadataHost)},
 		option: []string{"container_name=" + name},
-		env:    []string{secret, "HTTPS_PROXY=" + tunnel(t, proxy.URL()), "SSL_CERT_FILE=" + caFile},
+		env:    append(azurecloud.Start(t, s.Endpoint).Env, secret),
 	}
-}
-
-// metadata describes the cloud, as a cloud's own management endpoint does.
-func metadata(w http.ResponseWriter, r *http.Request, forward http.Handler) {
-	if r.Host != metadataHost {
-		forward.ServeHTTP(w, r)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(map[string]any{
-		"name":                     "statelatch",
-		"resourceManager":          "https://management.statelatch.test/",
-		"portal":                   "https://portal.statelatch.test",
-		"graphAudience":            "https://graph.statelatch.test/",
-		"microsoftGraphResourceId": "https://graph.statelatch.test/",
-		"authentication": map[string]any{
-			"loginEndpoint": "https://login.statelatch.test/", "tenant": "common", "identityProvider": "AAD",
-			"audiences": []string{"https://management.statelatch.test/"},
-		},
-		"suffixes": map[string]any{"storage": blobSuffix, "keyVaultDns": "vault.statelatch.test"},
-	})
-}
-
-// tunnel starts a CONNECT proxy that leads everybody to one place.
-func tunnel(t *testing.T, to string) string {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		there, err := net.Dial("tcp", strings.TrimPrefix(to, "https://"))
-		if err != nil || r.Method != http.MethodConnect {
-			http.Error(w, "no such place", http.StatusBadGateway)
-			return
-		}
-		defer there.Close()
-		here, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer here.Close()
-		io.WriteString(here, "HTTP/1.1 200 OK\r\n\r\n")
-		go io.Copy(there, here)
-		io.Copy(here, there)
-	}))
-	t.Cleanup(s.Close)
-	return s.URL
 }

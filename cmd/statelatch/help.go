@@ -121,6 +121,22 @@ func arguments(least int, names ...string) cobra.PositionalArgs {
 	}
 }
 
+// unknownCommand is what cobra says of a first argument that is no command, but does
+// not repeat a URL.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if strings.Contains(args[0], ":") {
+		return errors.New("a command comes first; a URL comes after --url")
+	}
+	like := ""
+	if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
+		like = "; did you mean " + strings.Join(names, " or ") + "?"
+	}
+	return fmt.Errorf("there is no command %q%s", args[0], like)
+}
+
 func example(lines ...string) string { return "  " + strings.Join(lines, "\n  ") }
 
 // named gives the value of a flag a name in the help.

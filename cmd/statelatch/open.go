@@ -57,5 +57,12 @@ func placeOf(arg string, config []string) (place, error) {
 	return place{url: arg}, nil
 }
 
-// String names the place for good; it may hold secrets, and is never shown.
-func (p place) String() string { return fmt.Sprintf("%s %s %q", p.dir, p.url, p.config) }
+// String names the place for good; it may hold secrets, and is never shown. What a URL
+// names may be relative to the working directory.
+func (p place) String() string {
+	dir := p.dir
+	if p.url != "" {
+		dir, _ = os.Getwd() // without it, two copies may have to wait for each other
+	}
+	return fmt.Sprintf("%s %s %q", dir, p.url, p.config)
+}

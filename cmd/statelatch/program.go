@@ -87,6 +87,7 @@ func (c *cli) rootCommand() *cobra.Command {
 		PersistentPreRun: func(*cobra.Command, []string) {
 			c.began = true
 		},
+		Args: unknownCommand, SuggestionsMinimumDistance: 2,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	c.globalFlags(root)

@@ -131,10 +131,15 @@ func (c *cli) push(ctx context.Context, b backend.Backend, workspace string, p p
 	return pushed{describe(workspace, p.data, revision), written}, underLock(plainly(err))
 }
 
-// An unstoredError says that a state was not stored.
+// An unstoredError says that a state was not stored, or perhaps not.
 type unstoredError struct{ error }
 
-func (e *unstoredError) Error() string { return "the new state was not stored: " + e.error.Error() }
+func (e *unstoredError) Error() string {
+	if errors.Is(e.error, backend.ErrUnknown) {
+		return "whether the new state was stored is not known: " + e.error.Error()
+	}
+	return "the new state was not stored: " + e.error.Error()
+}
 
 func (e *unstoredError) Unwrap() error { return e.error }
 

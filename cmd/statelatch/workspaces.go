@@ -96,7 +96,8 @@ func (c *cli) printList(w io.Writer, list listing) error {
 			if h.Created != nil {
 				since = age(c.now().Sub(*h.Created)) + " "
 			}
-			lines += hang("  locked ", fmt.Sprintf("%sby %s, %s\nID %s", since, h.Who, h.Operation, h.ID))
+			lines += hang("  locked ", fmt.Sprintf("%sby %s, %s", since, h.Who, h.Operation))
+			lines += hang("         ", "ID "+h.ID)
 		}
 		if _, err := io.WriteString(w, lines); err != nil {
 			return err

@@ -30,8 +30,6 @@ type exchange struct {
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.busy.Add(1)
-	defer s.busy.Done()
 	x := &exchange{Server: s, w: w, r: r, id: rand.Text()}
 	start := time.Now()
 	if r.ContentLength != 0 { // net/http waits for what of a body was not read, before it replies

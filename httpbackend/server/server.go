@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/statelatch/statelatch/backend"
@@ -67,7 +66,6 @@ type Server struct {
 	locker  lock.Locker // nil where the Backend is none
 	opts    Options
 	calls   calls
-	busy    sync.WaitGroup // requests
 	killed  context.Context
 	kill    context.CancelFunc
 }

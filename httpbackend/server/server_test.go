@@ -7,8 +7,10 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -449,5 +451,53 @@ func TestCutShort(t *testing.T) {
 	reply := send(t, "http://"+l.Addr().String(), "POST /prod HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
 	if err := <-served; err == nil {
 		t.Errorf("Serve has cut nothing short; the client got %q", reply)
+	}
+}
+
+// A tiring listener accepts one connection, and fails when it is tired.
+type tiring struct {
+	net.Listener
+	once  sync.Once
+	tired chan struct{}
+}
+
+func (l *tiring) Accept() (conn net.Conn, err error) {
+	err = errors.New("no more")
+	l.once.Do(func() { conn, err = l.Listener.Accept() })
+	if conn == nil {
+		<-l.tired
+	}
+	return conn, err
+}
+
+// TestAcceptFails: the requests that are under way finish first; those of another
+// listener are not waited for.
+func TestAcceptFails(t *testing.T) {
+	g := &gate{memory.New(), make(chan struct{}), make(chan struct{})}
+	s := serve(t, g, server.Options{})
+	l, other := &tiring{Listener: listen(t), tired: make(chan struct{})}, &tiring{Listener: listen(t), tired: make(chan struct{})}
+	served, replied := make(chan error, 1), make(chan string, 1)
+	go func() { served <- s.Serve(t.Context(), l) }()
+	go func() {
+		replied <- send(t, "http://"+l.Addr().String(), "POST /prod HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx")
+	}()
+	<-g.entered
+	close(l.tired)
+	close(other.tired)
+	other.once.Do(func() {})
+	if err := s.Serve(t.Context(), other); err == nil || !strings.Contains(err.Error(), "no more") {
+		t.Errorf("the other: %v", err)
+	}
+	select {
+	case err := <-served:
+		t.Errorf("it has not waited: %v", err)
+	default:
+	}
+	close(g.open)
+	if err := <-served; err == nil || !strings.Contains(err.Error(), "no more") {
+		t.Errorf("got %v", err)
+	}
+	if reply := <-replied; !strings.Contains(reply, "200 OK") {
+		t.Errorf("got %q", reply)
 	}
 }

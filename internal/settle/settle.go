@@ -152,8 +152,14 @@ func pause(ctx context.Context, attempt int, err error) bool {
 	}
 }
 
-// RetryAfter adds to err that the server asks not to be asked again before delay.
-func RetryAfter(err error, delay time.Duration) error { return &retryAfter{err, delay} }
+// RetryAfter adds to err that the server asks not to be asked again before delay, if
+// it does.
+func RetryAfter(err error, delay time.Duration) error {
+	if delay <= 0 {
+		return err
+	}
+	return &retryAfter{err, delay}
+}
 
 type retryAfter struct {
 	error
