@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -132,16 +131,8 @@ func TestUnreachable(t *testing.T) {
 	for _, m := range methods {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		var dials atomic.Int32
-		client, err := storage.NewClient(ctx, option.WithEndpoint(p.URL()+"/storage/v1/"), option.WithHTTPClient(&http.Client{Transport: &http.Transport{
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				conn, err := new(net.Dialer).DialContext(ctx, network, address)
-				if dials.Add(1) == 2 {
-					time.AfterFunc(10*time.Millisecond, cancel)
-				}
-				return conn, err
-			},
-		}}))
+		transport := &counting{of: 2, then: func() { time.AfterFunc(50*time.Millisecond, cancel) }} // the pause is twice that, at least
+		client, err := storage.NewClient(ctx, option.WithEndpoint(p.URL()+"/storage/v1/"), option.WithHTTPClient(&http.Client{Transport: transport}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,6 +141,22 @@ func TestUnreachable(t *testing.T) {
 			t.Errorf("%s: %v; want what says that nothing was changed", m.name, err)
 		}
 	}
+}
+
+// A counting transport calls then when so many requests have failed.
+type counting struct {
+	http.Transport
+	of   int32
+	then func()
+	seen atomic.Int32
+}
+
+func (f *counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	reply, err := f.Transport.RoundTrip(r)
+	if err != nil && f.seen.Add(1) == f.of {
+		f.then()
+	}
+	return reply, err
 }
 
 // TestThrottled has the service put off a change again and again: it takes one a
