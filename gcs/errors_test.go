@@ -174,10 +174,14 @@ func TestThrottled(t *testing.T) {
 		if err := m.call(t.Context(), c); err != nil || throttled.Applied() != 6 {
 			t.Errorf("%s: %v after %d", m.name, err, throttled.Applied())
 		}
-		c.proxy.Add(faultproxy.Rule{Times: faultproxy.Always, Fault: faultproxy.Answer(faultproxy.Throttled(60))})
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer cancel()
-		if err := m.call(ctx, c); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, backend.ErrTransient) || errors.Is(err, backend.ErrUnknown) {
+		asked := c.proxy.Add(faultproxy.Rule{Times: faultproxy.Always, Fault: faultproxy.Answer(faultproxy.Throttled(60))})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-asked.Reached()
+			time.Sleep(time.Second) // the pause is a minute: by now it has begun
+			cancel()
+		}()
+		if err := m.call(ctx, c); !errors.Is(err, context.Canceled) || !errors.Is(err, backend.ErrTransient) || errors.Is(err, backend.ErrUnknown) {
 			t.Errorf("%s: %v; want that it was throttled until the context ended", m.name, err)
 		}
 	}

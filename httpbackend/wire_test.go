@@ -252,8 +252,11 @@ func TestRetries(t *testing.T) {
 		}
 		b.Close()
 	}
-	for _, after := range []string{"1", time.Now().Add(4 * time.Second).UTC().Format(http.TimeFormat)} {
-		one := 1
+	for _, after := range []func() string{
+		func() string { return "1" },
+		func() string { return time.Now().Add(3 * time.Second).UTC().Format(http.TimeFormat) },
+	} {
+		one, after := 1, after()
 		b := only(t, answer(429, "", "Retry-After", after), func(c *httpbackend.Config) { c.RetryMax = &one })
 		start := time.Now()
 		if _, err := b.Read(t.Context(), "default"); !errors.Is(err, backend.ErrTransient) || time.Since(start) < 900*time.Millisecond {
