@@ -64,7 +64,8 @@ func (o Options) releaseTimeout() time.Duration {
 //
 // If the wait ends without the lock, the error is a *[HeldError] with the last
 // holder; if ctx ended, it matches ctx.Err() too. If an attempt may have taken the
-// lock and Acquire could not clear it, the error is an *[UnknownError].
+// lock, or may yet take it, and Acquire could not clear it, the error is or holds an
+// *[UnknownError].
 func Acquire(ctx context.Context, l Locker, workspace string, info Info, opts Options) (*Lock, error) {
 	a := acquisition{l: l, workspace: workspace, info: info, opts: opts}
 	a.info.ID = NewID()
@@ -83,7 +84,7 @@ func Acquire(ctx context.Context, l Locker, workspace string, info Info, opts Op
 	if err != nil {
 		return nil, err
 	}
-	return hold(ctx, l, workspace, stored, opts), nil
+	return hold(ctx, l, workspace, stored, a.asked, opts), nil
 }
 
 // An acquisition is one call of Acquire.
@@ -92,23 +93,39 @@ type acquisition struct {
 	workspace string
 	info      Info
 	opts      Options
+	asked     time.Time     // when the last attempt began
+	doubt     *UnknownError // an attempt that may yet take the lock; nil: there is none
 }
 
 // take makes one attempt. What it may have left behind, it clears, if it can.
 func (a *acquisition) take(ctx context.Context) (Info, error) {
-	a.info.Created = time.Now().UTC()
+	a.asked = time.Now()
+	a.info.Created = a.asked.UTC()
 	stored, err := a.l.Lock(ctx, a.workspace, a.info)
-	var unknown *UnknownError
-	if !errors.As(err, &unknown) {
-		return stored, err
+	if unknown := (*UnknownError)(nil); errors.As(err, &unknown) {
+		a.doubt = unknown
+		if a.clear(ctx) {
+			// Of the cause only the text, and whether ctx ended: its kind would say that
+			// the lock may be there.
+			err = fmt.Errorf("%w: an attempt to lock workspace %q was undone: %v", ErrTransient, a.workspace, unknown.Err)
+			if ctx.Err() != nil {
+				err = fmt.Errorf("%w: %w", ctx.Err(), err)
+			}
+		}
 	}
-	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.releaseTimeout())
+	return stored, err
+}
+
+// clear takes back what the attempt in doubt has left, and reports whether it was
+// there. Not even "not held" settles the matter: the attempt may arrive after this.
+func (a *acquisition) clear(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.releaseTimeout())
 	defer cancel()
-	if a.l.Unlock(cleanup, a.workspace, unknown.ID) != nil {
-		// Not even "not held" settles it: the attempt may arrive after this.
-		return Info{}, err
+	if a.l.Unlock(ctx, a.workspace, a.doubt.ID) != nil {
+		return false
 	}
-	return Info{}, fmt.Errorf("%w: an attempt to lock workspace %q was undone: %w", ErrTransient, a.workspace, unknown.Err)
+	a.doubt = nil
+	return true
 }
 
 // wait waits for the lock, which held was found to hold, and takes it.
@@ -132,9 +149,15 @@ func (a *acquisition) wait(ctx context.Context, held *HeldError) (Info, error) {
 }
 
 // again looks who holds the lock, and makes an attempt if nobody does, or if that
-// cannot be seen.
+// cannot be seen. If it was an attempt in doubt that took the lock after all, it
+// gives that back first.
 func (a *acquisition) again(ctx context.Context) (Info, error) {
-	if holder, err := a.l.Holder(ctx, a.workspace); err == nil {
+	holder, err := a.l.Holder(ctx, a.workspace)
+	late := err == nil && (holder.ID == a.info.ID || holder.Ref == a.info.ID)
+	if late {
+		a.doubt = &UnknownError{Workspace: a.workspace, ID: holder.ID, Err: errors.New("an attempt took the lock late")}
+	}
+	if err == nil && !(late && a.clear(ctx)) {
 		return Info{}, &HeldError{Workspace: a.workspace, Holder: holder}
 	}
 	return a.take(ctx)
@@ -146,13 +169,17 @@ func (a *acquisition) tell(before, held *HeldError) {
 	}
 }
 
-// gaveUp is the error of a wait that ended without the lock.
+// gaveUp is the error of a wait that ended without the lock. An attempt in doubt may
+// have taken it since it was last looked at.
 func (a *acquisition) gaveUp(ctx context.Context, held *HeldError) error {
 	why := context.Cause(ctx)
 	if ctx.Err() == nil {
 		why = fmt.Errorf("gave up after %s", a.opts.Timeout)
 	} else if !errors.Is(why, ctx.Err()) {
 		why = fmt.Errorf("%w: %w", ctx.Err(), why)
+	}
+	if a.doubt != nil && !a.clear(ctx) {
+		why = fmt.Errorf("%w; %w", why, a.doubt)
 	}
 	return &HeldError{Workspace: a.workspace, Holder: held.Holder, Err: why}
 }

@@ -3,6 +3,7 @@ package lock_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -271,7 +272,7 @@ func TestAcquireUndoesAnUnknownAttempt(t *testing.T) {
 					mustLock(t, s.Backend, info)
 				}
 				cancel()
-				return lock.Info{}, &lock.UnknownError{Workspace: ws, ID: info.ID, Err: ctx.Err()}
+				return lock.Info{}, &lock.UnknownError{Workspace: ws, ID: info.ID, Err: fmt.Errorf("%w: %w", lock.ErrUnknown, ctx.Err())}
 			}
 			if !test.reachable {
 				s.unlock = func(context.Context, string) error { return lock.ErrTransient }
@@ -290,6 +291,61 @@ func TestAcquireUndoesAnUnknownAttempt(t *testing.T) {
 			if _, err := s.Backend.Holder(t.Context(), ws); !errors.Is(err, lock.ErrNotHeld) {
 				t.Errorf("a lock was left: %v", err)
 			}
+		})
+	}
+}
+
+// An attempt is refused, since somebody holds the lock, and yet may arrive late: after
+// the holder's release.
+func TestAcquireFindsItsOwnLateAttempt(t *testing.T) {
+	for name, test := range map[string]struct {
+		arrives   time.Duration // as the holder releases; 0: never
+		reachable bool          // for Unlock
+		taken     bool
+		unknown   bool // whether the error tells of it
+	}{
+		"while it waits":                     {10 * time.Second, true, true, false},
+		"while it waits, and cannot undo it": {10 * time.Second, false, false, true},
+		"after it gave up":                   {0, true, false, true},
+		"just before it gives up":            {time.Minute - 1, true, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScript()
+				s.polled = true
+				holder := mustLock(t, s.Backend, lock.NewInfo("theirs"))
+				var late lock.Info
+				s.lock = func(_ context.Context, info lock.Info) (lock.Info, error) {
+					s.set(func() { s.lock = nil })
+					late = info
+					unknown := &lock.UnknownError{Workspace: ws, ID: info.ID, Err: lock.ErrTransient}
+					return lock.Info{}, &lock.HeldError{Workspace: ws, Holder: holder, Err: unknown}
+				}
+				if !test.reachable {
+					s.unlock = func(context.Context, string) error { return lock.ErrTransient }
+				}
+				if test.arrives > 0 {
+					time.AfterFunc(test.arrives, func() {
+						s.Backend.Unlock(t.Context(), ws, holder.ID)
+						mustLock(t, s.Backend, late)
+					})
+				}
+				held, err := lock.Acquire(t.Context(), s, ws, lock.NewInfo("test"), lock.Options{Timeout: time.Minute})
+				if test.taken {
+					if err != nil {
+						t.Fatal(err)
+					}
+					mustRelease(t, held)
+					return
+				}
+				var unknown *lock.UnknownError
+				if !errors.As(err, new(*lock.HeldError)) || errors.As(err, &unknown) != test.unknown || test.unknown && unknown.ID != late.ID {
+					t.Errorf("%v", err)
+				}
+				if now, err := s.Backend.Holder(t.Context(), ws); !test.unknown && !errors.Is(err, lock.ErrNotHeld) {
+					t.Errorf("it left a lock: %v, %v", now, err)
+				}
+			})
 		})
 	}
 }

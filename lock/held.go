@@ -30,13 +30,14 @@ type Lock struct {
 
 var errReleased = errors.New("the lock has been released")
 
-func hold(ctx context.Context, l Locker, workspace string, info Info, opts Options) *Lock {
+// hold keeps the lock that was asked for at that time.
+func hold(ctx context.Context, l Locker, workspace string, info Info, asked time.Time, opts Options) *Lock {
 	k := &Lock{l: l, workspace: workspace, info: info, opts: opts}
 	k.ctx, k.cancel = context.WithCancelCause(ctx)
 	k.keep, k.let = context.WithCancel(context.WithoutCancel(ctx))
 	switch renewer, _ := As[Renewer](l); {
 	case info.TTL > 0:
-		k.kept.Go(func() { k.renew(renewer) })
+		k.kept.Go(func() { k.renew(renewer, asked) })
 	case opts.check() > 0:
 		k.kept.Go(k.watch)
 	default:
@@ -131,11 +132,10 @@ func (k *Lock) look() bool {
 }
 
 // renew renews a lock with a TTL three times in each. When renewals have failed
-// for a whole TTL, counted from the start of the last that succeeded, somebody
-// else may hold the lock.
-func (k *Lock) renew(r Renewer) {
-	renewed, pause := time.Now(), k.info.TTL/3
-	for {
+// for a whole TTL, counted from the start of the last that succeeded, or of taking
+// the lock, somebody else may hold the lock: it may have counted since then.
+func (k *Lock) renew(r Renewer, renewed time.Time) {
+	for pause := time.Until(renewed.Add(k.info.TTL / 3)); ; {
 		select {
 		case <-k.keep.Done():
 			return
@@ -149,7 +149,7 @@ func (k *Lock) renew(r Renewer) {
 		var held *HeldError
 		switch {
 		case err == nil:
-			renewed, pause = start, k.info.TTL/3
+			renewed, pause = start, time.Until(start.Add(k.info.TTL/3))
 		case errors.Is(err, ErrNotHeld), errors.As(err, &held):
 			k.lost(err)
 			return

@@ -182,6 +182,31 @@ func TestRenewalSurvivesFailuresForOneTTL(t *testing.T) {
 	})
 }
 
+// The time of a lock runs from before the request, however late the reply.
+func TestTheTimeRunsFromTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		s.lock = func(ctx context.Context, info lock.Info) (lock.Info, error) {
+			defer time.Sleep(25 * time.Second)
+			return s.Backend.Lock(ctx, ws, info)
+		}
+		s.renew = func(context.Context, string) (lock.Info, error) { return lock.Info{}, lock.ErrTransient }
+		held := mustAcquire(t, struct { // which nobody tells of the loss
+			lock.Locker
+			lock.Renewer
+		}{s, s}, lock.Options{TTL: 30 * time.Second})
+		for !errors.Is(second(s.Backend.Holder(t.Context(), ws)), lock.ErrNotHeld) {
+			time.Sleep(time.Second)
+		}
+		if synctest.Wait(); held.Context().Err() == nil {
+			t.Error("the lock has expired, and its holder was not told")
+		}
+		held.Release(t.Context())
+	})
+}
+
+func second(_ lock.Info, err error) error { return err }
+
 // A cancelled run saves its state before it releases: until then the lock lives.
 func TestKeptUntilReleaseAfterCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

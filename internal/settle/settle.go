@@ -7,8 +7,9 @@
 // place that decides whether a write, a delete, a lock or an unlock may be made
 // again, succeeded long ago, or has to be reported as unknown.
 //
-// Nothing else in this module repeats a request, except the vendors' own retries
-// of plain reads.
+// Nothing else in this module repeats a conditional request that may have been
+// applied. The vendors' own retries remain for plain reads, and for writes that say
+// the same however often they arrive, such as that of a digest.
 package settle
 
 import (
@@ -136,7 +137,7 @@ func (r Request[T]) unknown(ctx context.Context, why error) error {
 
 // pause waits before the next attempt; it reports false if ctx ends first.
 func pause(ctx context.Context, attempt int, err error) bool {
-	delay := min(50*time.Millisecond<<attempt, 10*time.Second)
+	delay := min(50*time.Millisecond<<min(attempt, 10), 10*time.Second)
 	delay = delay/2 + rand.N(delay/2)
 	var asked *retryAfter
 	if errors.As(err, &asked) {

@@ -140,3 +140,17 @@ func TestDoAsksForTheUnknownError(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// However many attempts are asked for, the pauses between them stay within bounds.
+func TestDoTriesOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start, tries := time.Now(), 0
+		_, err := Do(t.Context(), Request[int]{
+			Try:      func(context.Context) (int, error) { tries++; return 0, errThrottled },
+			Attempts: 200,
+		})
+		if took := time.Since(start); !errors.Is(err, backend.ErrTransient) || tries != 200 || took > 200*10*time.Second {
+			t.Errorf("%v after %d attempts in %s", err, tries, took)
+		}
+	})
+}
