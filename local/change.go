@@ -164,8 +164,15 @@ func (c change) put(ctx context.Context, old image, data []byte, sum digest) err
 			"the new state is kept in %s, and the next lock or write puts it into the state file, which is half written: %w", c.journal, err)}
 	}
 	at("state written")
+	there, err := isAt(c.file, c.state)
 	_ = c.guard.Truncate(0) // else the next change finds that it is complete
 	at("journal emptied")
+	if err == nil && !there {
+		err = errors.New("the state file was removed while it was written: Terraform does that to an empty one, just after it gave up its lock")
+	}
+	if err != nil {
+		return &backend.Error{Kind: backend.ErrUnknown, Err: err}
+	}
 	return nil
 }
 

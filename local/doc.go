@@ -43,7 +43,8 @@
 // as after the write. Then Read returns the new state, and the next Lock, Write or
 // Delete finishes the write; only from then on does Terraform see it. If the file is
 // anything else, some other program has written since: its state stays, and ours is
-// kept in a file whose name ends in .interrupted- and the time of the write.
+// kept in a file whose name goes on with .interrupted-, the time of the write and the
+// beginning of its digest.
 //
 // The revision of a state is the SHA-256 of its bytes, so writing what is already
 // there changes nothing.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/lock"
@@ -19,8 +20,8 @@ type held struct {
 	file  *os.File    // the state file, locked
 	id    fs.FileInfo // of file
 
-	mu       sync.Mutex // a write under the lock keeps Unlock waiting
-	released bool
+	mu       sync.Mutex  // a write under the lock keeps Unlock waiting
+	released atomic.Bool // set under mu, before the lock is given up
 }
 
 // pinned keeps held locks reachable: a file that is not is closed, and its lock
@@ -100,14 +101,14 @@ func takeLock(ctx context.Context, workspace string, paths files, info lock.Info
 func (h *held) release() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.released {
+	if h.released.Load() {
 		return lock.ErrNotHeld
 	}
 	if there, _ := isFileAt(h.id, h.files.state); there {
 		_ = os.Remove(h.files.info) // without a lock, a record that is left means nothing
 	}
 	pinned.Delete(h)
-	h.released = true
+	h.released.Store(true)
 	return unlock(h.file)
 }
 
@@ -115,7 +116,7 @@ func (h *held) release() error {
 func (h *held) use(do func(*os.File) error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.released {
+	if h.released.Load() {
 		return lock.ErrNotHeld
 	}
 	return do(h.file)
@@ -191,11 +192,16 @@ func (b *Backend) drop(workspace string, h *held) error {
 	return err
 }
 
-// Holder implements [lock.Locker].
+// Holder implements [lock.Locker]. Of a lock of its own a Backend needs no record.
 func (b *Backend) Holder(ctx context.Context, workspace string) (lock.Info, error) {
 	paths, err := b.begin(ctx, workspace)
 	if err != nil {
 		return lock.Info{}, b.fail("holder", workspace, err)
+	}
+	if h := b.holding(workspace); h != nil && !h.released.Load() {
+		if there, err := isFileAt(h.id, paths.state); err == nil && there {
+			return h.info, nil
+		}
 	}
 	by, err := b.holder(ctx, paths)
 	return by.Info, b.fail("holder", workspace, err)

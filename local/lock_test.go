@@ -111,6 +111,9 @@ func TestLockWithoutRecord(t *testing.T) {
 		if name == "none" {
 			os.Remove(infoOf(config))
 		}
+		if holder, err := a.Holder(t.Context(), ws); err != nil || holder != info {
+			t.Errorf("%s: its own Holder: %s, %v; want %s", name, holder, err, info)
+		}
 		holder, err := b.Holder(t.Context(), ws)
 		if err != nil || !strings.HasPrefix(holder.ID, "unreadable-") {
 			t.Errorf("%s: Holder: %s, %v", name, holder, err)
@@ -243,6 +246,25 @@ func releaseAll(id string) {
 		}
 		return true
 	})
+}
+
+// TestRemovedWhileWritten: Terraform gives up its lock, and then removes the empty file
+// that it made for it, into which we have begun to write.
+func TestRemovedWhileWritten(t *testing.T) {
+	config := place(t)
+	b := open(t, config)
+	defer func() { testHook = nil }()
+	testHook = func(step string) {
+		if step == "journal safe" {
+			os.Remove(config.Path)
+		}
+	}
+	_, err := b.Write(t.Context(), ws, []byte("x"), backend.Condition{})
+	is(t, "Write", err, backend.ErrUnknown)
+	testHook = nil
+	_, err = b.Read(t.Context(), ws)
+	is(t, "Read", err, backend.ErrNotExist)
+	write(t, b, []byte("x"))
 }
 
 // TestUnlockWaitsForWrite: a lock is not released under a write in progress.

@@ -86,7 +86,7 @@ func (p files) stillUnguarded(guard *os.File) error {
 func (b *Backend) open(workspace string, paths files) (f *os.File, done func(), err error) {
 	if h := b.holding(workspace); throughLock && h != nil {
 		h.mu.Lock()
-		if there, _ := isFileAt(h.id, paths.state); there && !h.released {
+		if there, _ := isFileAt(h.id, paths.state); there && !h.released.Load() {
 			return h.file, h.mu.Unlock, nil
 		}
 		h.mu.Unlock()
