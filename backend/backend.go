@@ -76,7 +76,8 @@ type Backend interface {
 
 	// List yields the name of each workspace once, in no promised order. A
 	// workspace that exists throughout the iteration is listed. DefaultWorkspace is
-	// listed only if it has a state. An error ends the iteration.
+	// listed only if it has a state. An error ends the iteration. Ranging over the
+	// sequence again lists anew.
 	List(ctx context.Context) iter.Seq2[string, error]
 
 	// Close releases what the Backend itself opened: not a client that it was given,

@@ -11,6 +11,7 @@
 //	package redisbackend_test
 //
 //	import (
+//		"crypto/rand"
 //		"testing"
 //
 //		"github.com/statelatch/statelatch/backend"
@@ -21,13 +22,13 @@
 //
 //	var target = backendtest.Target{
 //		New: func(t testing.TB) backendtest.Namespace {
-//			prefix := t.Name() + "/"
+//			prefix := t.Name() + "/" + rand.Text() + "/a"
 //			open := func(prefix string) func(testing.TB) backend.Backend {
 //				return func(t testing.TB) backend.Backend { return redisbackend.New(server, prefix) }
 //			}
 //			return backendtest.Namespace{
 //				Open:        open(prefix),
-//				Beside:      open(t.Name() + "-2/"),
+//				Beside:      open(prefix + "b"),
 //				CorruptLock: func(t testing.TB, workspace string) { server.Set(prefix+workspace+".lock", "rubbish") },
 //			}
 //		},

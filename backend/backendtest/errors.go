@@ -14,7 +14,7 @@ import (
 
 // kinds are the kinds of failure of package backend.
 var kinds = []error{
-	backend.ErrNotExist, backend.ErrConflict, backend.ErrInvalid, backend.ErrTooLarge, backend.ErrCorrupt,
+	backend.ErrNotExist, backend.ErrNoStore, backend.ErrConflict, backend.ErrInvalid, backend.ErrTooLarge, backend.ErrCorrupt,
 	backend.ErrInvalidName, backend.ErrPermission, backend.ErrTransient, backend.ErrUnknown, lock.ErrNotHeld,
 }
 

@@ -111,6 +111,17 @@ var readers = []mutant{
 				return st, err
 			}
 		}),
+	mutate("missing like a bucket", "A missing state is ErrNotExist and ErrNoStore.",
+		[]string{"error shape"},
+		func(b *broken) {
+			b.read = func(ctx context.Context, ws string) (backend.State, error) {
+				st, err := b.service.Read(ctx, ws)
+				if errors.Is(err, backend.ErrNotExist) {
+					err = &backend.Error{Op: "read", Backend: "memory", Workspace: ws, Kind: backend.ErrNotExist, Err: backend.ErrNoStore}
+				}
+				return st, err
+			}
+		}),
 	mutate("bare error", "Read returns a kind without call, backend and workspace.",
 		[]string{"error shape"},
 		func(b *broken) {

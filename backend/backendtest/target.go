@@ -53,7 +53,8 @@ type Skips = clause.Skips
 // A Namespace is a place of its own in a service, at first empty. Each field but
 // Open may be nil where Target.Skips says why.
 type Namespace struct {
-	// Open opens another client. The suite closes it.
+	// Open opens another client, with connections of its own: nothing of it may be
+	// left once the suite has closed it.
 	Open func(t testing.TB) backend.Backend
 
 	// Beside opens a second configuration as near as may be: the same bucket, and a

@@ -13,6 +13,7 @@
 //	package redislock_test
 //
 //	import (
+//		"crypto/rand"
 //		"testing"
 //
 //		"github.com/statelatch/statelatch/lock"
@@ -24,7 +25,7 @@
 //	func TestConformance(t *testing.T) {
 //		locktest.Run(t, locktest.Target{
 //			New: func(t testing.TB) locktest.Namespace {
-//				prefix := t.Name() + "/"
+//				prefix := t.Name() + "/" + rand.Text() + "/a"
 //				return locktest.Namespace{
 //					Open: func(t testing.TB) lock.Locker {
 //						return redislock.New(server, prefix)

@@ -37,8 +37,8 @@ type Skips = clause.Skips
 // A Namespace is a place of its own in a service, at first without locks. Each
 // field but Open may be nil where Target.Skips says why.
 type Namespace struct {
-	// Open opens another client. One that is an io.Closer is closed when the clause
-	// ends, by the suite.
+	// Open opens another client, with connections of its own. One that is an io.Closer
+	// is closed when the clause ends, by the suite; nothing of it may be left then.
 	Open func(t testing.TB) lock.Locker
 
 	// CorruptLock puts a lock record that cannot be read in place of a workspace's.
