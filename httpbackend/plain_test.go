@@ -181,3 +181,19 @@ func plainNamespace(t testing.TB, server *plainServer) backendtest.Namespace {
 	ns.Beside = nil
 	return ns
 }
+
+// TestServedPlain: our server over a plain one grants no lock, since it could not see
+// that lock again, and leaves none.
+func TestServedPlain(t *testing.T) {
+	plain := newPlain(false)
+	behind := place{listen(t, plain), "/{workspace}"}.client(t)
+	defer behind.Close()
+	b := place{listen(t, states(t, behind)), "/{workspace}"}.client(t)
+	defer b.Close()
+	if _, err := b.Lock(t.Context(), "prod", lock.NewInfo("test")); !errors.Is(err, errors.ErrUnsupported) || len(plain.locks) > 0 {
+		t.Errorf("%v; the plain server has %d locks", err, len(plain.locks))
+	}
+	if _, err := b.Write(t.Context(), "prod", []byte("one"), backend.Condition{}); err != nil {
+		t.Error(err)
+	}
+}

@@ -254,7 +254,7 @@ func TestRetries(t *testing.T) {
 	}
 	for _, after := range []func() string{
 		func() string { return "1" },
-		func() string { return time.Now().Add(3 * time.Second).UTC().Format(http.TimeFormat) },
+		func() string { return time.Now().Add(6 * time.Second).UTC().Format(http.TimeFormat) },
 	} {
 		one, after := 1, after()
 		b := only(t, answer(429, "", "Retry-After", after), func(c *httpbackend.Config) { c.RetryMax = &one })

@@ -180,7 +180,7 @@ func expand(paths ...string) []string {
 // environment or the profile names.
 func (c *Config) httpClient() *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-		t.Proxy = c.proxy()
+		t.Proxy, t.OnProxyConnectResponse = c.proxy(), checkProxy
 		t.TLSClientConfig.InsecureSkipVerify = c.Insecure
 	})
 }

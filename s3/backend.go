@@ -37,6 +37,7 @@ type Backend struct {
 	connections *http.Transport // of the clients that it made itself; nil if it was given them
 
 	digestPause, digestLimit time.Duration // 0 = Terraform's; set by tests
+	moment                   time.Duration // 0 = the constant; set by tests
 
 	mu    sync.Mutex
 	taken map[string]taken // the locks that this Backend took, by ID
@@ -151,6 +152,9 @@ func (b *Backend) overEmpty(ctx context.Context, c call, p *put) (bool, error) {
 	if err != nil || obj.etag == "" || obj.size > 0 {
 		return false, err
 	}
+	if err := b.requireReplace(ctx, c); err != nil {
+		return false, err
+	}
 	p.ifNoneMatch, p.ifMatch = "", obj.etag
 	return true, nil
 }
@@ -159,8 +163,12 @@ func (b *Backend) overEmpty(ctx context.Context, c call, p *put) (bool, error) {
 // under which it was created.
 func (b *Backend) verified(ctx context.Context, c call, p *put) error {
 	err := b.verifyCreate(ctx, c, p)
-	if err == nil || errors.Is(err, backend.ErrUnknown) {
+	switch {
+	case err == nil:
 		return nil
+	case !errors.Is(err, errors.ErrUnsupported):
+		// Of err only the text: its kind may claim that nothing has changed.
+		return c.failed(backend.ErrUnknown, ended(ctx, fmt.Errorf("the state was written, but perhaps over another's: %v", err)))
 	}
 	if left := b.removeOnce(ctx, c, p.key, ""); left != nil {
 		return c.failed(backend.ErrUnknown, fmt.Errorf("%v; and what was written was not removed: %v", err, left))

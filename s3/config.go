@@ -19,7 +19,7 @@ var Driver = backend.NewDriver(func(ctx context.Context, c Config) (backend.Back
 // where the AWS SDK looks for them: its variables and the profile.
 type Config struct {
 	Bucket             string `setting:"bucket,required" url:"host"`
-	Key                string `setting:"key,required" url:"path"` // of the default workspace's state
+	Key                string `setting:"key,required" url:"path"` // of the default workspace's state; no part of it is . or ..
 	Region             string `setting:"region"`
 	WorkspaceKeyPrefix string `setting:"workspace_key_prefix" default:"env:"` // "" means none
 
@@ -84,7 +84,8 @@ type Config struct {
 	Deprecated
 
 	// Client and DynamoDB are ready clients, instead of ones made from the settings
-	// above. The Backend does not close them.
+	// above. The Backend does not close them. A Client with an endpoint resolver of its
+	// own is not taken for one of AWS; see Conditions.
 	Client   *s3.Client
 	DynamoDB *dynamodb.Client
 }
@@ -167,6 +168,6 @@ func New(ctx context.Context, config Config) (*Backend, error) {
 	if config.DynamoDBTable != "" {
 		b.dynamodb = config.DynamoDB
 	}
-	b.endpoint.conforming = config.Conditions == ConditionsHonoured || isAWS(b.s3.Options().BaseEndpoint)
+	b.endpoint.conforming = config.Conditions == ConditionsHonoured || isAWS(b.s3.Options())
 	return b, nil
 }

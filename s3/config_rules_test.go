@@ -30,6 +30,14 @@ func TestRules(t *testing.T) {
 		{"key with a slash in front", map[string]any{"key": "/k"}, `"key": it must not start or end with a slash`},
 		{"key with a slash behind", map[string]any{"key": "k/"}, `"key": it must not start or end with a slash`},
 		{"key with two slashes", map[string]any{"key": "a//b"}, `"key": it must not contain //`},
+		{"key with two dots in front", map[string]any{"key": "../prod/k"}, `"key": it must not contain //, nor . or .. as a part`},
+		{"key with two dots", map[string]any{"key": "a/../k"}, `"key": it must not contain //, nor . or .. as a part`},
+		{"key of two dots", map[string]any{"key": ".."}, `"key": it must not contain //, nor . or .. as a part`},
+		{"key with a dot in front", map[string]any{"key": "./k"}, `"key": it must not contain //, nor . or .. as a part, with which workspaces share an object or are never found; write it like prod/terraform.tfstate`},
+		{"key of a dot", map[string]any{"key": "."}, `"key": it must not contain //, nor . or .. as a part`},
+		{"prefix with two slashes", map[string]any{"workspace_key_prefix": "a//b"}, `"workspace_key_prefix": it must not contain //`},
+		{"prefix with two dots", map[string]any{"workspace_key_prefix": "a/../b"}, `"workspace_key_prefix": it must not contain //, nor . or .. as a part`},
+		{"prefix of a dot", map[string]any{"workspace_key_prefix": "."}, `"workspace_key_prefix": it must not contain //, nor . or .. as a part, with which workspaces share an object or are never found; write it like team/env`},
 		{"prefix with a slash in front", map[string]any{"workspace_key_prefix": "/p"}, `"workspace_key_prefix": it must not start or end with a slash`},
 		{"prefix with a slash behind", map[string]any{"workspace_key_prefix": "p/"}, `"workspace_key_prefix": it must not start or end with a slash`},
 		{"no region", map[string]any{"region": nil}, `"region": it is required (or AWS_REGION or AWS_DEFAULT_REGION in the environment`},
@@ -147,6 +155,7 @@ func TestAccepted(t *testing.T) {
 	for _, others := range []map[string]any{
 		{"region": "eusc-de-east-1"}, {"region": "us-isob-east-1"}, {"region": "cn-north-1"}, {"region": "mx-central-1"},
 		{"region": "here", "skip_region_validation": true},
+		{"key": ".terraform/..k/k."}, {"key": "a b:c/terraform.tfstate"}, {"workspace_key_prefix": ""}, {"workspace_key_prefix": "a.b/..c"},
 		{"kms_key_id": "mrk-" + strings.Repeat("a", 32)}, {"kms_key_id": "alias/a/b_c-d"},
 		{"kms_key_id": "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/" + kmsKeyID}, {"kms_key_id": "arn:aws:kms:eu-central-1:123456789012:alias/x"},
 		{"kms_key_id": "", "sse_customer_key": sseKey}, // as in OpenTofu

@@ -234,7 +234,7 @@ func TestSDKVariables(t *testing.T) {
 	endpoint := func(o sdk.Options) any { return aws.ToString(o.BaseEndpoint) }
 	credentials := func(o sdk.Options) any {
 		c, err := o.Credentials.Retrieve(t.Context())
-		return fmt.Sprint(c.AccessKeyID, c.SessionToken, err)
+		return fmt.Sprintf("access_key %s, secret_key %s, token %s, %v", c.AccessKeyID, c.SecretAccessKey, c.SessionToken, err)
 	}
 	for name, test := range map[string]struct {
 		env    map[string]string
@@ -256,14 +256,14 @@ func TestSDKVariables(t *testing.T) {
 		"attempts":               {map[string]string{"AWS_MAX_ATTEMPTS": "9"}, nil, func(o sdk.Options) any { return o.Retryer.MaxAttempts() }, 5}, // as in Terraform
 		"every endpoint":         {map[string]string{"AWS_ENDPOINT_URL": "https://all"}, nil, endpoint, "https://all"},
 		"endpoint, attribute":    {map[string]string{"AWS_ENDPOINT_URL": "https://all"}, map[string]any{"endpoints.s3": "https://s3"}, endpoint, "https://s3"},
-		"keys":                   {map[string]string{"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"}, nil, credentials, "AKIAENV" + "t" + "<nil>"},
-		"keys, attributes":       {map[string]string{"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"}, keys, credentials, "AKIA" + "" + "<nil>"},
-		"profile":                {map[string]string{"AWS_PROFILE": "states"}, nil, credentials, "AKIASTATES" + "" + "<nil>"},
-		"profile, attribute":     {map[string]string{"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "s"}, map[string]any{"profile": "states"}, credentials, "AKIASTATES" + "" + "<nil>"},
-		"credentials file":       {nil, map[string]any{"profile": "elsewhere", "shared_credentials_files": []any{"~/elsewhere"}}, credentials, "AKIAELSEWHERE" + "" + "<nil>"},
+		"keys":                   {map[string]string{"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"}, nil, credentials, "access_key AKIAENV, secret_key s, token t, <nil>"},
+		"keys, attributes":       {map[string]string{"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"}, keys, credentials, "access_key AKIA, secret_key secret, token , <nil>"},
+		"profile":                {map[string]string{"AWS_PROFILE": "states"}, nil, credentials, "access_key AKIASTATES, secret_key s, token , <nil>"},
+		"profile, attribute":     {map[string]string{"AWS_ACCESS_KEY_ID": "AKIAENV", "AWS_SECRET_ACCESS_KEY": "s"}, map[string]any{"profile": "states"}, credentials, "access_key AKIASTATES, secret_key s, token , <nil>"},
+		"credentials file":       {nil, map[string]any{"profile": "elsewhere", "shared_credentials_files": []any{"~/elsewhere"}}, credentials, "access_key AKIAELSEWHERE, secret_key s, token , <nil>"},
 		"config file":            {nil, map[string]any{"profile": "elsewhere", "shared_config_files": []any{"~/elsewhere-config"}, "region": nil}, func(o sdk.Options) any { return o.Region }, "ca-west-1"},
-		"credentials, old name":  {nil, map[string]any{"profile": "elsewhere", "shared_credentials_file": "~/elsewhere"}, credentials, "AKIAELSEWHERE" + "" + "<nil>"},
-		"credentials, variable":  {map[string]string{"AWS_SHARED_CREDENTIALS_FILE": "~/elsewhere"}, map[string]any{"profile": "elsewhere"}, credentials, "AKIAELSEWHERE" + "" + "<nil>"},
+		"credentials, old name":  {nil, map[string]any{"profile": "elsewhere", "shared_credentials_file": "~/elsewhere"}, credentials, "access_key AKIAELSEWHERE, secret_key s, token , <nil>"},
+		"credentials, variable":  {map[string]string{"AWS_SHARED_CREDENTIALS_FILE": "~/elsewhere"}, map[string]any{"profile": "elsewhere"}, credentials, "access_key AKIAELSEWHERE, secret_key s, token , <nil>"},
 		"path style, deprecated": {nil, map[string]any{"force_path_style": true}, func(o sdk.Options) any { return o.UsePathStyle }, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -53,6 +53,7 @@ func dynamo(o *dynamodb.Options) {
 // dynamoOnce is dynamo for a request that the vendor's client must not repeat.
 func dynamoOnce(o *dynamodb.Options) {
 	dynamo(o)
+	o.APIOptions = append(o.APIOptions, watched)
 	o.Retryer = aws.NopRetryer{}
 }
 

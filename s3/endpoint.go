@@ -1,16 +1,20 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/url"
+	"reflect"
 	"strings"
 	"sync"
+	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/settle"
 )
 
 // Values of Config.Conditions.
@@ -69,12 +73,17 @@ func (e *endpoint) learn(condition *verdict, err error) verdict {
 	return *condition
 }
 
-// isAWS reports whether a client's base endpoint is AWS's own.
-func isAWS(base *string) bool {
-	if base == nil {
+// isAWS reports whether a client's requests go to AWS: its base endpoint is AWS's own,
+// and no resolver sends them elsewhere.
+func isAWS(o s3.Options) bool {
+	legacy := o.EndpointResolver //nolint:staticcheck // deprecated, and still obeyed
+	if legacy != nil || reflect.TypeOf(o.EndpointResolverV2) != reflect.TypeOf(s3.NewDefaultEndpointResolverV2()) {
+		return false
+	}
+	if o.BaseEndpoint == nil {
 		return true
 	}
-	u, err := url.Parse(aws.ToString(base))
+	u, err := url.Parse(*o.BaseEndpoint)
 	if err != nil {
 		return false
 	}
@@ -82,35 +91,72 @@ func isAWS(base *string) bool {
 	return strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn")
 }
 
-// prepareWrite makes sure that the condition of a write means something: it finds
-// out whether the endpoint honours If-Match on a PUT by one PUT that has to be
-// refused, of an object that does not exist. Where conditions are not honoured, or
-// not yet known to be, it compares the revision itself.
+// require refuses an endpoint that ignores a condition, and one of which that cannot
+// be found out. try makes a request that the condition has to refuse; one whose reply
+// is lost does not matter, since the next has to be refused as well.
+func (b *Backend) require(ctx context.Context, c call, header string, condition *verdict, try func(context.Context) error) error {
+	known := b.endpoint.of(condition)
+	if known == honoured || b.config.Conditions == ConditionsIgnored {
+		return nil
+	}
+	if known == unknown {
+		_, err := settled(ctx, b, settle.Request[struct{}]{
+			Try: func(ctx context.Context) (none struct{}, err error) {
+				err = try(ctx)
+				if known = b.endpoint.learn(condition, err); known != unknown {
+					return none, nil
+				}
+				return none, err
+			},
+			Look:    func(context.Context) (none struct{}, found settle.Found, err error) { return none, settle.Before, nil },
+			Unknown: func(why error) error { return c.failed(backend.ErrUnknown, why) },
+		})
+		if err != nil {
+			return fmt.Errorf("it was not found out whether the endpoint honours the header %s (the setting conditions = %q declares it): %w", header, ConditionsHonoured, err)
+		}
+	}
+	if known == ignored {
+		return c.ignores(header)
+	}
+	return nil
+}
+
+// prepareWrite makes sure that the condition of a write means something. Where
+// conditions are ignored knowingly, and where a creation itself is to show whether
+// they are, see verifyCreate, it compares the revision.
 func (b *Backend) prepareWrite(ctx context.Context, c call, revision backend.Revision) error {
-	condition, header := &b.endpoint.replaces, "If-Match"
+	condition := &b.endpoint.replaces
 	if revision == "" {
-		condition, header = &b.endpoint.creates, "If-None-Match"
+		condition = &b.endpoint.creates
 	}
 	switch known := b.endpoint.of(condition); {
 	case revision == backend.AnyRevision || known == honoured:
 		return nil
 	case b.config.Conditions == ConditionsIgnored:
 		return b.compare(ctx, c, revision)
+	case revision != "":
+		return b.requireReplace(ctx, c)
 	case known == ignored:
-		return c.ignores(header)
-	case revision == "": // found out by the write itself, see verifyCreate
-		return b.compare(ctx, c, revision)
+		return c.ignores("If-None-Match")
 	}
+	return b.compare(ctx, c, revision)
+}
+
+// requireReplace finds out whether the endpoint honours If-Match on a PUT by a PUT
+// that has to be refused, of an object that does not exist.
+func (b *Backend) requireReplace(ctx context.Context, c call) error {
 	p := b.newPut(b.scratch(), []byte("{}"), nil)
 	p.ifMatch = wrongETag
-	_, err := b.putOnce(ctx, c, p)
-	if err == nil {
-		err = b.removeOnce(ctx, c, p.key, "")
+	left := false
+	err := b.require(ctx, c, "If-Match", &b.endpoint.replaces, func(ctx context.Context) error {
+		_, err := b.putOnce(ctx, c, p)
+		left = left || err == nil || errors.Is(err, backend.ErrUnknown)
+		return err
+	})
+	if left {
+		_ = b.tidy(ctx, c, p.key) // what is known is known without it
 	}
-	if b.endpoint.learn(condition, err) == ignored {
-		return c.ignores(header)
-	}
-	return nil
+	return c.unchanged(ctx, err)
 }
 
 // compare checks a revision by reading it.
@@ -133,22 +179,15 @@ func (b *Backend) compare(ctx context.Context, c call, revision backend.Revision
 // the PUT that has just created an object: it has to be refused. One that was
 // accepted is repeated once more, since somebody may have deleted the object.
 func (b *Backend) verifyCreate(ctx context.Context, c call, p *put) error {
-	if b.endpoint.of(&b.endpoint.creates) != unknown || b.config.Conditions == ConditionsIgnored {
-		return nil
-	}
 	again := *p
 	again.ifNoneMatch, again.ifMatch = "*", ""
-	_, err := b.putOnce(ctx, c, &again)
-	if err == nil {
-		_, err = b.putOnce(ctx, c, &again)
-	}
-	if b.endpoint.learn(&b.endpoint.creates, err) == ignored {
-		return c.ignores("If-None-Match")
-	}
-	if errors.Is(err, backend.ErrUnknown) {
+	return b.require(ctx, c, "If-None-Match", &b.endpoint.creates, func(ctx context.Context) error {
+		_, err := b.putOnce(ctx, c, &again)
+		if err == nil {
+			_, err = b.putOnce(ctx, c, &again)
+		}
 		return err
-	}
-	return nil
+	})
 }
 
 // prepareLock refuses an endpoint that is known to ignore a condition.
@@ -169,16 +208,12 @@ func (b *Backend) verifyLock(ctx context.Context, c call, p *put) error {
 	if err := b.verifyCreate(ctx, c, p); err != nil {
 		return err
 	}
-	if b.endpoint.of(&b.endpoint.replaces) != unknown || b.config.Conditions == ConditionsIgnored {
-		return nil
-	}
 	replace := *p
 	replace.ifNoneMatch, replace.ifMatch = "", wrongETag
-	_, err := b.putOnce(ctx, c, &replace)
-	if b.endpoint.learn(&b.endpoint.replaces, err) == ignored {
-		return c.ignores("If-Match")
-	}
-	return nil
+	return b.require(ctx, c, "If-Match", &b.endpoint.replaces, func(ctx context.Context) error {
+		_, err := b.putOnce(ctx, c, &replace)
+		return err
+	})
 }
 
 // deletesConditionally reports whether a DELETE with If-Match is as good as the
@@ -187,13 +222,12 @@ func (b *Backend) verifyLock(ctx context.Context, c call, p *put) error {
 func (b *Backend) deletesConditionally(ctx context.Context, c call) (bool, error) {
 	known := b.endpoint.of(&b.endpoint.deletes)
 	if known == unknown && b.config.Conditions != ConditionsIgnored {
-		var tried error
-		err := b.onScratch(ctx, c, func(p *put) error {
-			known, tried = b.tryDelete(ctx, c, p)
-			return nil
+		err := b.onScratch(ctx, c, func(p *put) (err error) {
+			known, err = b.tryDelete(ctx, c, p)
+			return err
 		})
 		if known == unknown {
-			return false, errors.Join(tried, err)
+			return false, c.unchanged(ctx, err)
 		}
 	}
 	return known != ignored, nil
@@ -208,23 +242,50 @@ func (b *Backend) tryDelete(ctx context.Context, c call, p *put) (verdict, error
 			err = b.removeOnce(ctx, c, p.key, wrongETag)
 		}
 	}
-	return b.endpoint.learn(&b.endpoint.deletes, err), err
+	known := b.endpoint.learn(&b.endpoint.deletes, err)
+	if known != unknown {
+		err = nil
+	}
+	return known, err
 }
 
-// onScratch calls try with a PUT that has just created an object of its own, and
-// removes that object.
-func (b *Backend) onScratch(ctx context.Context, c call, try func(p *put) error) (err error) {
+// onScratch calls try with the PUT, without a condition, that has just created an
+// object of its own, and removes that object.
+func (b *Backend) onScratch(ctx context.Context, c call, try func(p *put) error) error {
 	p := b.newPut(b.scratch(), []byte("{}"), nil)
-	p.ifNoneMatch = "*"
-	defer func() {
-		if left := b.removeOnce(ctx, c, p.key, ""); left != nil && !errors.Is(left, backend.ErrConflict) {
-			err = errors.Join(err, left)
-		}
-	}()
-	if _, err := b.putOnce(ctx, c, p); err != nil {
+	_, err := b.putOnce(ctx, c, p)
+	switch {
+	case err == nil:
+		err = try(p)
+	case !errors.Is(err, backend.ErrUnknown):
 		return err
 	}
-	return try(p)
+	if left := b.tidy(ctx, c, p.key); left != nil && !errors.Is(left, backend.ErrConflict) {
+		err = errors.Join(err, left)
+	}
+	return err
+}
+
+// moment is how much longer than its context a call stays to remove a scratch object:
+// it still has to return promptly.
+const moment = 50 * time.Millisecond
+
+// tidy removes a scratch object, also when ctx has ended, if that takes but a moment.
+func (b *Backend) tidy(ctx context.Context, c call, key string) error {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(cmp.Or(b.moment, moment), cancel) })
+	defer stop()
+	return b.removeOnce(longer, c, key, "")
+}
+
+// unchanged is the error of requests to a scratch object: whatever became of them, the
+// caller's objects are as they were.
+func (c call) unchanged(ctx context.Context, err error) error {
+	if !errors.Is(err, backend.ErrUnknown) {
+		return err
+	}
+	return c.failed(cmp.Or(ctx.Err(), backend.ErrTransient), errors.New(err.Error()))
 }
 
 // scratch returns the key of an object that nobody else uses or lists.

@@ -128,8 +128,12 @@ func translate(ctx context.Context, err error, permission string, config Config)
 		return backend.ErrInvalid, ""
 	case untrusted(err):
 		return backend.ErrInvalid, "the endpoint's certificate is not trusted; see the setting custom_ca_bundle"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return backend.ErrInvalid, "the endpoint, or the proxy, does not speak HTTPS there; see the settings endpoints and https_proxy"
 	case ctx.Err() == nil && cutShort(err):
 		return backend.ErrTransient, ""
+	case ctx.Err() != nil && errors.Is(err, errUnsent):
+		return ctx.Err(), ""
 	case ctx.Err() != nil || !neverSent(err):
 		return backend.ErrUnknown, ""
 	}
@@ -221,15 +225,17 @@ func untrusted(err error) bool {
 // resolving, signing or connecting.
 func neverSent(err error) bool {
 	var reply *smithyhttp.ResponseError
-	var send *smithyhttp.RequestSendError
 	if errors.As(err, &reply) && reply.HTTPStatusCode() > 0 {
 		return false
 	}
-	if !errors.As(err, &send) {
-		return true
-	}
 	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
+	return errors.Is(err, errUnsent) || !toBeSent(err) || errors.As(err, new(proxyRefusal)) || errors.As(err, &op) && slices.Contains([]string{"dial", "proxyconnect", "socks connect"}, op.Op)
+}
+
+// toBeSent reports whether a request was ready to be sent.
+func toBeSent(err error) bool {
+	var send *smithyhttp.RequestSendError
+	return errors.As(err, &send)
 }
 
 var errCutShort = errors.New("the connection broke before the request was sent")
@@ -243,8 +249,12 @@ func cutShort(err error) bool {
 
 // notSent tells a network that is down from a mistake.
 func notSent(err error) (kind error, hint string) {
+	var refused proxyRefusal
 	var op *net.OpError
-	if errors.As(err, &op) {
+	switch {
+	case errors.As(err, &refused) && refused < http.StatusInternalServerError:
+		return backend.ErrPermission, "the proxy refuses; see the settings http_proxy, https_proxy and no_proxy"
+	case toBeSent(err) || errors.As(err, &op):
 		return backend.ErrTransient, "the endpoint cannot be reached"
 	}
 	return backend.ErrInvalid, "no request could be made; check the settings region and endpoints"
@@ -262,7 +272,7 @@ func identityKind(ctx context.Context, err error, status int) error {
 	var op *net.OpError
 	switch {
 	case ctx.Err() != nil:
-		return backend.ErrUnknown
+		return ctx.Err()
 	case throttled.IsErrorThrottle(err).Bool(), status == http.StatusTooManyRequests, status >= 500:
 		return backend.ErrTransient
 	case errors.As(err, &op) && !strings.Contains(err.Error(), "EC2 IMDS"): // the last resort, where nothing is set

@@ -61,10 +61,10 @@ func (b *Backend) Lock(ctx context.Context, workspace string, info lock.Info) (l
 	if err != nil {
 		return lock.Info{}, err
 	}
+	info.Path = b.config.Bucket + "/" + c.key
 	if err := b.checkLock(c, info); err != nil {
 		return lock.Info{}, err
 	}
-	info.Path = b.config.Bucket + "/" + c.key
 	var t taken
 	for i, p := range parts {
 		if err := p.acquire(ctx, c, info, &t); err != nil {
@@ -80,6 +80,9 @@ func (b *Backend) Lock(ctx context.Context, workspace string, info lock.Info) (l
 // checkLock refuses what cannot be stored.
 func (b *Backend) checkLock(c call, info lock.Info) error {
 	record, err := json.Marshal(info)
+	if info.TTL > 0 {
+		record = renewed(record) // it has to fit then, too
+	}
 	switch {
 	case err != nil:
 		return c.failed(backend.ErrInvalid, err)
@@ -103,7 +106,7 @@ func (b *Backend) giveBack(ctx context.Context, c call, parts []part, id string,
 			if errors.As(why, &unknown) && !errors.As(why, &other) {
 				why = unknown.Err
 			}
-			return &lock.UnknownError{Workspace: c.workspace, ID: id, Err: fmt.Errorf("%w; and the first of the two locks was not given back: %v", why, err)}
+			return &lock.UnknownError{Workspace: c.workspace, ID: id, Err: fmt.Errorf("%w; and what was taken of the lock was not given back: %v", why, err)}
 		}
 	}
 	return why

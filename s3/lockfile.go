@@ -41,6 +41,9 @@ func (f lockFile) acquire(ctx context.Context, c call, info lock.Info, t *taken)
 			case err == nil && !f.expired(obj):
 				return &lock.HeldError{Workspace: c.workspace, Holder: f.info(obj)}
 			case err == nil:
+				if err := f.b.requireReplace(ctx, c); err != nil {
+					return err
+				}
 				p.ifNoneMatch, p.ifMatch = "", obj.etag
 			case !errors.Is(err, lock.ErrNotHeld):
 				return err
@@ -83,20 +86,17 @@ func (f lockFile) put(ctx context.Context, c call, p *put, info lock.Info) (etag
 	return etag, err
 }
 
-// verified gives the lock back if the endpoint turns out to be none that can lock.
+// verified gives the lock back if the endpoint turns out to be none that can lock, or
+// that cannot be found out.
 func (f lockFile) verified(ctx context.Context, c call, p *put, info lock.Info) error {
 	err := f.b.verifyLock(ctx, c, p)
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, backend.ErrUnknown): // a PUT may arrive late
+		return &lock.UnknownError{Workspace: c.workspace, ID: info.ID, Err: err}
 	}
-	if !errors.Is(err, backend.ErrUnknown) {
-		left := f.b.removeOnce(ctx, c, p.key, "")
-		if left == nil {
-			return err
-		}
-		err = fmt.Errorf("%w; and the lock was not given back: %v", err, left)
-	}
-	return &lock.UnknownError{Workspace: c.workspace, ID: info.ID, Err: err}
+	return f.b.giveBack(ctx, c, []part{f}, info.ID, taken{}, err)
 }
 
 func (f lockFile) release(ctx context.Context, c call, id string, t taken) error {
@@ -128,9 +128,9 @@ func (f lockFile) remove(ctx context.Context, c call, id, etag string) error {
 		},
 		// Gone, or another's: this lock, which was held, is not held any longer.
 		Look: func(ctx context.Context) (none struct{}, found settle.Found, err error) {
-			obj, err := f.b.get(ctx, c, f.key(c))
+			obj, err := f.read(ctx, c)
 			switch {
-			case errors.Is(err, backend.ErrNotExist) || err == nil && f.info(obj).ID != id:
+			case errors.Is(err, lock.ErrNotHeld) || err == nil && f.info(obj).ID != id:
 				return none, settle.Ours, nil
 			case err == nil && obj.etag == etag:
 				return none, settle.Before, nil
@@ -181,8 +181,10 @@ func (f lockFile) renew(ctx context.Context, c call, id string) (lock.Info, erro
 	if err != nil {
 		return lock.Info{}, c.failed(backend.ErrInvalid, err)
 	}
-	record = fmt.Appendf(bytes.TrimSuffix(record, []byte("}")), `,"Renewed":%q}`, rand.Text())
-	p := f.b.newPut(f.key(c), record, f.b.config.LockTags)
+	if err := f.b.requireReplace(ctx, c); err != nil {
+		return lock.Info{}, err
+	}
+	p := f.b.newPut(f.key(c), renewed(record), f.b.config.LockTags)
 	p.ifMatch = obj.etag
 	etag, err := f.b.put(ctx, c, p)
 	if errors.Is(err, backend.ErrConflict) {
@@ -199,17 +201,30 @@ func (f lockFile) renew(ctx context.Context, c call, id string) (lock.Info, erro
 	return info, nil
 }
 
-// read fetches the lock file; ErrNotHeld if there is none.
+// renewed returns a record with something that no other has.
+func renewed(record []byte) []byte {
+	return fmt.Appendf(bytes.TrimSuffix(record, []byte("}")), `,"Renewed":%q}`, rand.Text())
+}
+
+// read fetches the lock file, without its bytes if they are too many; ErrNotHeld if
+// there is none.
 func (f lockFile) read(ctx context.Context, c call) (*object, error) {
 	obj, err := f.b.get(ctx, c, f.key(c))
-	if errors.Is(err, backend.ErrNotExist) {
+	switch {
+	case errors.Is(err, backend.ErrNotExist):
 		return nil, c.failed(lock.ErrNotHeld, nil)
+	case errors.Is(err, backend.ErrTooLarge):
+		return obj, nil
 	}
 	return obj, err
 }
 
 func (f lockFile) info(obj *object) lock.Info {
-	return lock.ParseInfo(obj.data, strings.Trim(obj.etag, `"`))
+	info := lock.ParseInfo(obj.data, strings.Trim(obj.etag, `"`))
+	if obj.size > lock.MaxInfo {
+		info.Info = fmt.Sprintf("the lock record cannot be read: it has more than %d bytes", lock.MaxInfo)
+	}
+	return info
 }
 
 // expired reports whether a lock that carries a TTL has outlived it, by the

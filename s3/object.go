@@ -22,6 +22,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/internal/settle"
+	"github.com/statelatch/statelatch/lock"
 )
 
 // tokenKey is the object metadata that holds the token of the call that wrote an
@@ -62,11 +63,13 @@ func (b *Backend) options(o *s3.Options) {
 // once is options for a request that the vendor's client must not repeat.
 func (b *Backend) once(o *s3.Options) {
 	b.options(o)
+	o.APIOptions = append(o.APIOptions, watched)
 	o.Retryer = aws.NopRetryer{}
 }
 
 // get fetches an object by one GET. The vendor's client repeats the request while
-// it has no reply; a reply that breaks off is fetched again here.
+// it has no reply; a reply that breaks off is fetched again here. One that is too large
+// is returned as well, beside the error, as far as it was read.
 func (b *Backend) get(ctx context.Context, c call, key string) (*object, error) {
 	return b.getVersion(ctx, c, key, nil)
 }
@@ -77,6 +80,7 @@ func (b *Backend) getVersion(ctx context.Context, c call, key string, version *s
 	if version != nil {
 		permission = b.on("s3:GetObjectVersion", key)
 	}
+	limit := b.limit(c, key)
 	var refused error
 	obj, err := settled(ctx, b, settle.Request[*object]{Try: func(ctx context.Context) (*object, error) {
 		in := &s3.GetObjectInput{Bucket: &b.config.Bucket, Key: &key, VersionId: version}
@@ -88,24 +92,33 @@ func (b *Backend) getVersion(ctx context.Context, c call, key string, version *s
 		}
 		defer out.Body.Close()
 		obj := newObject(out.ETag, out.ContentLength, out.Metadata, out.LastModified, out.ResultMetadata)
-		if err := b.acceptable(c, obj); err != nil {
-			return nil, err
+		if refused = c.acceptable(obj, limit); refused != nil {
+			return obj, nil
 		}
-		if obj.data, err = readAll(out.Body, obj.size, b.config.maxSize()); err != nil {
+		if obj.data, err = readAll(out.Body, obj.size, limit); err != nil {
 			return nil, b.bodyError(ctx, c, err)
 		}
 		obj.size = int64(len(obj.data))
-		return obj, b.acceptable(c, obj)
+		refused = c.acceptable(obj, limit)
+		return obj, nil
 	}})
 	if refused != nil {
-		return nil, refused
+		return obj, refused
 	}
 	return obj, err
 }
 
+// limit is how large an object is read: of the two that are, the state and its lock
+// file, only the state has the configured one.
+func (b *Backend) limit(c call, key string) int64 {
+	if key == c.key {
+		return b.config.maxSize()
+	}
+	return lock.MaxInfo
+}
+
 // acceptable refuses an object that is too large, or has no revision.
-func (b *Backend) acceptable(c call, obj *object) error {
-	limit := b.config.maxSize()
+func (c call) acceptable(obj *object, limit int64) error {
 	switch {
 	case obj.size > limit:
 		return c.failed(backend.ErrTooLarge, tooLarge(obj.size, limit))
@@ -143,7 +156,7 @@ func (b *Backend) head(ctx context.Context, c call, key string) (*object, error)
 	out, err := b.s3.HeadObject(ctx, in, b.options)
 	if err == nil {
 		obj := newObject(out.ETag, out.ContentLength, out.Metadata, out.LastModified, out.ResultMetadata)
-		return obj, b.acceptable(c, obj)
+		return obj, c.acceptable(obj, b.limit(c, key))
 	}
 	err = b.readError(ctx, c, b.on("s3:GetObject", key), err)
 	if errors.Is(err, backend.ErrNotExist) || errors.Is(err, backend.ErrInvalid) {
@@ -258,9 +271,9 @@ func (b *Backend) lookAtPut(ctx context.Context, c call, p *put) (etag string, f
 			return "", settle.Before, nil
 		}
 		return "", settle.Other, nil
-	case err != nil:
+	case err != nil && !errors.Is(err, backend.ErrTooLarge):
 		return "", settle.Other, err
-	case p.made(obj):
+	case err == nil && p.made(obj):
 		return obj.etag, settle.Ours, nil
 	case obj.etag == p.ifMatch:
 		return "", settle.Before, nil

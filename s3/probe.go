@@ -18,7 +18,8 @@ type Report struct {
 
 // Probe tells an operator what the endpoint honours and what the bucket keeps. It
 // writes, reads and deletes an object of its own beside the state. The Backend
-// remembers the result and asks no more by itself.
+// remembers the result and asks no more by itself. An object KEY.statelatch-probe-…
+// that a call has left, since it was cancelled or lost its replies, can be deleted.
 func (b *Backend) Probe(ctx context.Context) (Report, error) {
 	c := call{op: "probe", backend: b}
 	if ctx.Err() != nil {
@@ -33,6 +34,7 @@ func (b *Backend) Probe(ctx context.Context) (Report, error) {
 		return nil
 	}
 	err := b.onScratch(ctx, c, func(p *put) error {
+		p.ifNoneMatch = "*"
 		_, err := b.putOnce(ctx, c, p)
 		if err := refused(&r.CreateOnce, &b.endpoint.creates, err); err != nil {
 			return err
@@ -43,13 +45,11 @@ func (b *Backend) Probe(ctx context.Context) (Report, error) {
 			return err
 		}
 		known, err := b.tryDelete(ctx, c, p)
-		if r.DeleteOnMatch = known == honoured; known == unknown {
-			return err
-		}
-		return nil
+		r.DeleteOnMatch = known == honoured
+		return err
 	})
 	if err != nil {
-		return Report{}, err
+		return Report{}, c.unchanged(ctx, err)
 	}
 	r.Versioning, r.VersioningUnknown = b.versioning(ctx)
 	return r, nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -56,11 +57,14 @@ func (c *Config) checkPlace(p *problems) {
 		p.add("key", "it is required")
 	case strings.HasPrefix(c.Key, "/") || strings.HasSuffix(c.Key, "/"):
 		p.add("key", "it must not start or end with a slash")
-	case strings.Contains(c.Key, "//"): // OpenTofu never finds the workspaces of such a key
-		p.add("key", "it must not contain //")
+	case !clean(c.Key):
+		p.add("key", unclean, "prod/terraform.tfstate")
 	}
-	if strings.HasPrefix(c.WorkspaceKeyPrefix, "/") || strings.HasSuffix(c.WorkspaceKeyPrefix, "/") {
+	switch {
+	case strings.HasPrefix(c.WorkspaceKeyPrefix, "/") || strings.HasSuffix(c.WorkspaceKeyPrefix, "/"):
 		p.add("workspace_key_prefix", "it must not start or end with a slash")
+	case c.WorkspaceKeyPrefix != "" && !clean(c.WorkspaceKeyPrefix):
+		p.add("workspace_key_prefix", unclean, "team/env")
 	}
 	if !slices.Contains([]string{"", ConditionsHonoured, ConditionsIgnored}, c.Conditions) {
 		p.add("conditions", "it is %q or %q", ConditionsHonoured, ConditionsIgnored)
@@ -69,6 +73,13 @@ func (c *Config) checkPlace(p *problems) {
 		p.add("max_size", "it is a number of bytes, 0 for 1 GiB")
 	}
 }
+
+// clean reports whether a key stays as it is when it is joined to a workspace's name,
+// as Terraform does it. Of another it never finds the workspaces again, and with .. they
+// even share one object.
+func clean(key string) bool { return path.Clean("/"+key) == "/"+key }
+
+const unclean = "it must not contain //, nor . or .. as a part, with which workspaces share an object or are never found; write it like %s"
 
 // kmsKey is a key ID, an alias, or the ARN of either.
 var kmsKey = regexp.MustCompile(`^(arn:[\w-]+:kms:[\w-]+:\d+:key/)?([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32})$` +

@@ -131,6 +131,7 @@ type loader struct {
 	opts         Options
 	getenv       func(string) (string, bool)
 	workspace    string
+	shadowed     string // a *.tf file in whose place a *.tofu file is read
 }
 
 func (l *loader) env(name string) string {

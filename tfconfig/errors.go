@@ -59,9 +59,21 @@ type ChangedError struct {
 	Recorded, Configured string   // types; Configured is "" where no block is left
 	Settings             []string // that differ, where the types do not
 	Record, Block        Origin
+
+	// Shadowed is a *.tf file in whose place a *.tofu file was read, by OpenTofu's rules;
+	// "" if there is none. Terraform may have recorded what that one says.
+	Shadowed string
 }
 
 func (e *ChangedError) Error() string {
+	text := e.text()
+	if e.Shadowed != "" {
+		text += fmt.Sprintf("; %s is not read: OpenTofu, but not Terraform, reads a .tofu file of the same name in its place", e.Shadowed)
+	}
+	return text
+}
+
+func (e *ChangedError) text() string {
 	const remedy = `run init, or open what the files say by giving "" as the only -backend-config`
 	switch {
 	case e.Configured == "":

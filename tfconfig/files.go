@@ -43,6 +43,8 @@ func (l *loader) configFiles() (primary, override []string, err error) {
 		name := e.Name()
 		base, ok := l.configName(name, all)
 		switch {
+		case base != "" && !ok && all[name]:
+			l.shadowed = name
 		case !ok || !all[name]:
 		case base == "override" || strings.HasSuffix(base, "_override"):
 			override = append(override, name)
@@ -53,14 +55,15 @@ func (l *loader) configFiles() (primary, override []string, err error) {
 	return primary, override, nil
 }
 
-// configName returns the name without its extension, if the file is one to read.
+// configName returns the name without its extension, if the program reads such files;
+// ok is false if it reads another in place of this one.
 func (l *loader) configName(name string, all map[string]bool) (base string, ok bool) {
 	for _, ext := range extensions {
 		if base, ok := strings.CutSuffix(name, ext.tf); ok {
 			return base, l.opts.Program == Terraform || !all[base+ext.tofu]
 		}
-		if base, ok := strings.CutSuffix(name, ext.tofu); ok {
-			return base, l.opts.Program == OpenTofu
+		if base, ok := strings.CutSuffix(name, ext.tofu); ok && l.opts.Program == OpenTofu {
+			return base, true
 		}
 	}
 	return "", false
@@ -147,32 +150,105 @@ func parsable(src []byte, at Origin) error {
 	if i := bytes.IndexByte(src, 0); i >= 0 {
 		return invalid(at, "it is binary, not configuration (there is a zero byte at offset %d); remove it or rename it", i)
 	}
-	if nesting(src) > maxDepth {
+	depth := nesting
+	if filepath.Ext(at.File) == ".json" {
+		depth = nestingJSON
+	}
+	if depth(src) > maxDepth {
 		return invalid(at, "it nests brackets or operators more than %d deep; no configuration does", maxDepth)
 	}
 	return nil
 }
 
 // nesting returns how deep brackets, and what else the parser recurses on, are
-// nested, or more: it does not tell code from comments and strings.
+// nested, or more. It goes by the parser's own tokens: no text or comment misleads it.
 func nesting(src []byte) (deepest int) {
-	depth, signs, choices := 0, 0, bytes.Count(src, []byte("%{"))
-	for _, c := range src {
+	tokens, _ := hclsyntax.LexConfig(src, "", hcl.InitialPos) // errors are the parser's to tell
+	depth, signs, choices := 0, 0, 0
+	for _, t := range tokens {
+		switch t.Type {
+		case hclsyntax.TokenOParen, hclsyntax.TokenOBrack, hclsyntax.TokenOBrace, hclsyntax.TokenTemplateInterp:
+			depth++
+		case hclsyntax.TokenTemplateControl:
+			depth++
+			choices++
+		case hclsyntax.TokenCParen, hclsyntax.TokenCBrack, hclsyntax.TokenCBrace, hclsyntax.TokenTemplateSeqEnd:
+			depth = max(0, depth-1)
+		case hclsyntax.TokenBang, hclsyntax.TokenMinus:
+			signs++
+			deepest = max(deepest, signs)
+			continue
+		case hclsyntax.TokenNewline, hclsyntax.TokenComment:
+			continue
+		case hclsyntax.TokenQuestion: // a ? b : c ? d : …
+			choices++
+		}
+		deepest = max(deepest, depth, choices/perLevel)
+		signs = 0
+	}
+	return deepest
+}
+
+// perLevel is how many of what may be nested, but mostly is not, count as one level.
+const perLevel = 50
+
+// nestingJSON is nesting in JSON, and in each of its texts, which may be a template.
+func nestingJSON(src []byte) (deepest int) {
+	depth := 0
+	for i := 0; i < len(src); i++ {
+		switch src[i] {
+		case '[', '{':
+			depth++
+		case ']', '}':
+			depth = max(0, depth-1)
+		case '"':
+			text := textJSON(src[i+1:])
+			deepest = max(deepest, nestingText(text))
+			i += len(text) + 1
+		}
+		deepest = max(deepest, depth)
+	}
+	return deepest
+}
+
+// textJSON returns what src has of a text whose quote has been opened, by the parser's
+// own rule: a control character ends it too.
+func textJSON(src []byte) []byte {
+	escaped := false
+	for i, c := range src {
+		switch {
+		case c < ' ', c == '"' && !escaped:
+			return src[:i]
+		case c == '\\':
+			escaped = !escaped
+		default:
+			escaped = false
+		}
+	}
+	return src
+}
+
+// nestingText is nesting in a text in JSON. Brackets in quotes could hide how deep
+// others are nested, so the number of all that are opened counts too.
+func nestingText(text []byte) (deepest int) {
+	depth, signs, choices := 0, 0, bytes.Count(text, []byte("%{"))
+	for _, c := range text {
 		switch c {
 		case '(', '[', '{':
 			depth++
+			choices++
 		case ')', ']', '}':
 			depth = max(0, depth-1)
 		case '!', '-':
 			signs++
 			deepest = max(deepest, signs)
 			continue
-		case ' ', '\t', '\r', '\n':
+		case '\n', '\t', '\r', ' ':
 			continue
 		case '?': // a ? b : c ? d : …
 			choices++
 		}
-		deepest = max(deepest, depth, choices/50) // texts have many question marks
+		deepest = max(deepest, depth, choices/perLevel)
 		signs = 0
 	}
 	return deepest

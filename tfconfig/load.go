@@ -70,7 +70,7 @@ func (e *evaluator) withoutBlock(rec *record) (*Config, error) {
 	case rec != nil && e.files == 0:
 		return e.config(rec.typ, Recorded, rec.origin, rec.settings()), nil
 	case rec != nil:
-		return nil, &ChangedError{Recorded: rec.typ, Record: rec.origin}
+		return nil, &ChangedError{Recorded: rec.typ, Record: rec.origin, Shadowed: e.shadowed}
 	}
 	if e.files == 0 {
 		if _, err := os.Stat(e.abs("terraform.tfstate")); err != nil {
@@ -115,7 +115,7 @@ func elsewhere(typ string) bool { return typ == "cloud" || typ == "remote" || ty
 // fromRecord takes what init recorded, unless the block has changed since. Values
 // that are not known now were known to init.
 func (e *evaluator) fromRecord(rec *record) (*Config, error) {
-	changed := &ChangedError{Recorded: rec.typ, Configured: e.block.typ, Record: rec.origin, Block: e.block.origin}
+	changed := &ChangedError{Recorded: rec.typ, Configured: e.block.typ, Record: rec.origin, Block: e.block.origin, Shadowed: e.shadowed}
 	if rec.typ != e.block.typ {
 		return nil, changed
 	}

@@ -92,6 +92,12 @@ odd =  (main.tf:17:1)
 		want: "bucket = a-3 (main.tf:3:1)\nkey = x\n (main.tf:4:1)\n" + rest + "accounts = [a!] (main.tf:8:1)\n"},
 	{name: "names of files", files: map[string]string{"key.json": "{}", "main.tf": block("store", "bucket = \"b\"\nkey = \"k\"\nca_file = \"~/ca\"\nprofiles = [\"a\", \"~/b\", \"/c\"]\ncredentials = \"key.json\"")},
 		want: "bucket = b (main.tf:3:1)\nkey = k (main.tf:4:1)\n" + rest + "ca_file = DIR/~/ca (main.tf:5:1)\nprofiles = [DIR/a ~/b /c] (main.tf:6:1)\ncredentials = (redacted) (main.tf:7:1)\n"},
+	{name: "much JSON", files: map[string]string{
+		"main.tf.json": `{"terraform": {"backend": {"store": {"bucket": "b", "key": "k"}}}}`,
+		"more.tf.json": `{"locals": {"x": [` + strings.Repeat(`{"a": ["[\"?"]}, `, 1<<17) + `0]}}`,
+	}, want: "bucket = b (main.tf.json:1:38)\nkey = k (main.tf.json:1:53)\n" + rest},
+	{name: "rulers", files: map[string]string{"main.tf": "/*\n" + strings.Repeat(strings.Repeat("-", 80)+"\n", 30) + "*/" + block("store", "bucket = \"b\"\nkey = <<EOT\n"+strings.Repeat("-", 3000)+"\nEOT")},
+		want: "bucket = b (main.tf:34:1)\nkey = " + strings.Repeat("-", 3000) + "\n (main.tf:35:1)\n" + rest},
 
 	// -backend-config.
 	{name: "items override one setting at a time, the last wins",

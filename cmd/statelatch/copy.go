@@ -80,6 +80,9 @@ Elsewhere, "statelatch unlock" breaks them one by one.`,
 			if c.place.url != "" || c.place.dir != "" || c.place.config != nil {
 				return usagef("copy takes its two places as arguments, without --url, --chdir and --backend-config")
 			}
+			if slices.Contains(f.names, "") {
+				return usagef("--workspace is empty")
+			}
 			return c.copy(cmd.Context(), args[0], args[1], f)
 		},
 	}
@@ -109,6 +112,11 @@ func (c *cli) copy(ctx context.Context, src, dst string, f copyFlags) (err error
 	if err != nil {
 		return err
 	}
+	for _, p := range []*place{&from, &to} {
+		if p.url == "" {
+			p.program = c.place.program
+		}
+	}
 	job := copying.Job{Names: f.names, Force: f.force, DryRun: f.dryRun, Parallel: f.parallel, Lock: c.lockOptions()}
 	job.Start, job.Done = c.progress("copying")
 	if job.From, _, err = from.open(ctx, c.mux); err != nil {
@@ -127,7 +135,7 @@ func (c *cli) copy(ctx context.Context, src, dst string, f copyFlags) (err error
 			return failed
 		}
 		defer func() { err = errors.Join(err, journal.Close(ctx, results, whole)) }()
-		job.Run, job.Dead = journal.Run, journal.Dead
+		job.Run, job.Dead, job.Left, job.Enter = journal.Run, journal.Dead, journal.Left, journal.Enter
 	}
 	if results, err = job.Copy(ctx); results == nil && err != nil {
 		return err

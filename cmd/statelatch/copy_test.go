@@ -7,12 +7,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,12 +24,10 @@ import (
 
 	"github.com/statelatch/statelatch/all"
 	"github.com/statelatch/statelatch/backend"
-	"github.com/statelatch/statelatch/cmd/statelatch/internal/copying"
 	"github.com/statelatch/statelatch/internal/faultproxy"
 	"github.com/statelatch/statelatch/internal/testservice"
 	"github.com/statelatch/statelatch/lock"
 	"github.com/statelatch/statelatch/memory"
-	"github.com/statelatch/statelatch/middleware/faulty"
 	"github.com/statelatch/statelatch/statefile"
 )
 
@@ -304,49 +300,6 @@ func TestCopyBreaksItsOwn(t *testing.T) {
 	}
 }
 
-// TestJournalScope: a dead run is forgotten only when all of its workspaces have been
-// gone through.
-func TestJournalScope(t *testing.T) {
-	dir := t.TempDir()
-	open := func(names ...string) *copying.Journal {
-		t.Helper()
-		j, err := copying.OpenJournal(t.Context(), dir, "from", "to", names)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return j
-	}
-	end := func(j *copying.Journal, whole bool, results ...copying.Result) {
-		t.Helper()
-		if err := j.Close(t.Context(), results, whole); err != nil {
-			t.Fatal(err)
-		}
-	}
-	fine, failed := copying.Result{Status: copying.Copied}, copying.Result{Status: copying.Failed, Err: errors.New("held")}
-	left := copying.Result{Status: copying.Failed, Err: &lock.ReleaseError{Err: lock.ErrTransient}}
-	open("a", "b").Abandon()
-	for _, step := range []struct {
-		names  []string
-		whole  bool
-		result copying.Result
-		dead   int // runs that this one finds
-	}{
-		{[]string{"a"}, true, fine, 1},             // not all of them
-		{[]string{"a", "b", "c"}, true, failed, 1}, // not through
-		{[]string{"b", "a"}, true, left, 1},        // leaves another
-		{nil, false, fine, 2},                      // interrupted before it was through
-		{nil, true, fine, 2},
-		{nil, true, failed, 0},
-		{nil, true, fine, 0},
-	} {
-		j := open(step.names...)
-		if len(j.Dead) != step.dead {
-			t.Errorf("%v finds %d dead runs, want %d", step.names, len(j.Dead), step.dead)
-		}
-		end(j, step.whole, step.result)
-	}
-}
-
 // TestCopyVerifies: what reads back otherwise than it was written is a failure.
 func TestCopyVerifies(t *testing.T) {
 	w := newWorld(t)
@@ -369,23 +322,4 @@ type forgetful struct{ *memory.Backend }
 
 func (f forgetful) Write(ctx context.Context, workspace string, data []byte, cond backend.Condition) (backend.Revision, error) {
 	return f.Backend.Write(ctx, workspace, data[:len(data)/2], cond)
-}
-
-// TestJournalFails: that the journal could not be written to its end is told.
-func TestJournalFails(t *testing.T) {
-	w := newWorld(t)
-	if _, err := w.stores.get("src").memory.Write(t.Context(), "a", []byte(state(4, lineage, true)), backend.Condition{}); err != nil {
-		t.Fatal(err)
-	}
-	put(t, "file", "")
-	if code, _, stderr := w.statelatch("", "copy", "test:src", "test:dst", "--journal", "file"); code == 0 || !strings.Contains(stderr, "--journal names another") {
-		t.Errorf("exit code %d: %s", code, stderr)
-	}
-	w.stores.get("dst").faulty.After(faulty.Write, 1, func(context.Context) error {
-		return os.RemoveAll(".cache") // while the run is entered in it
-	})
-	code, stdout, stderr := w.statelatch("", "copy", "test:src", "test:dst")
-	if code == 0 || !strings.Contains(stdout, "1 copied") || stderr == "" {
-		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
-	}
 }

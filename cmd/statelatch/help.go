@@ -15,8 +15,9 @@ Blob Storage, Consul, an HTTP server, or files. It sees their locks, and they
 see its own.
 
 It finds the backend as they do: from the backend block in the current directory
-(or the one that --chdir names) and from what init recorded there; or --url says
-where it is, in one line:
+(or the one that --chdir names) and from what init recorded there. --program
+says whose files count where there are those of both programs. Or --url says
+where the backend is, in one line:
 
   local:terraform.tfstate
   s3://BUCKET/KEY?region=REGION&use_lockfile=true
@@ -49,7 +50,8 @@ const exitCodesHelp = `  0    done
        read the output is gone
 
 "lock -- COMMAND" ends with the exit code of the command, or with 128 and the
-number of the signal that ended it, unless the lock was lost.
+number of the signal that ended it, unless the lock was lost. "serve" ends with
+0 when a signal stops it.
 
 With --json, an error is one line of JSON on standard error: {"error": {"kind",
 "exit_code", "message", "hint", "workspace", "holder", "lock_id", "saved_to"}},
@@ -137,7 +139,33 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("there is no command %q%s", args[0], like)
 }
 
+// unknownFlag is what pflag says of a flag, but does not repeat an argument with one
+// dash: what it means may be -NAME=SECRET.
+func unknownFlag(_ *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok && len(unknown.GetSpecifiedShortnames()) > 1 {
+		return fmt.Errorf("there is no flag -%s; a flag begins with two dashes", unknown.GetSpecifiedName())
+	}
+	return err
+}
+
+// addHelp adds the command help, which fails where cobra's own does not.
+func addHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"})
+	help.Use, help.Short, help.Long = "help [COMMAND]", "Show the help of a command", "Show the help of a command, or a topic."
+	help.Args = func(_ *cobra.Command, args []string) error {
+		cmd, rest, err := root.Find(args)
+		if err != nil {
+			return err
+		}
+		return unknownCommand(cmd, rest)
+	}
+}
+
 func example(lines ...string) string { return "  " + strings.Join(lines, "\n  ") }
+
+// freeText is the name of values that nothing depends on.
+const freeText = "TEXT"
 
 // named gives the value of a flag a name in the help.
 func named(f *pflag.Flag, name string) {

@@ -57,6 +57,63 @@ func TestSignalBeforeCommand(t *testing.T) {
 	}
 }
 
+// TestSignalWhileWaiting: a signal that comes while the lock is waited for acts as usual,
+// and is not saved up for the command.
+func TestSignalWhileWaiting(t *testing.T) {
+	w := newWorld(t)
+	w.hold("test:a", "default")
+	s := w.stores.get("a")
+	reached, release := s.faulty.Hang(faulty.Wait, 1)
+	r := w.start("lock", "--url", "test:a", "--lock-timeout", "1m", "--", "sleep", "0.5")
+	<-reached
+	got := make(chan os.Signal, 1)
+	signal.Notify(got, syscall.SIGUSR1)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	<-got
+	signal.Stop(got) // returns when all others have got it too
+	if err := s.memory.Unlock(t.Context(), "default", foreignID); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if code := r.wait(t); code != 0 {
+		t.Errorf("exit code %d: %s", code, r.err)
+	}
+}
+
+// TestInterruptedRead: a signal ends the reading of what may never come to its end.
+func TestInterruptedRead(t *testing.T) {
+	for _, args := range []string{
+		"push --url test:a", "push pipe --url test:a", "serve --url test:a --basic-auth-file pipe",
+		"serve --url test:a --anonymous --tls-cert pipe --tls-key pipe",
+	} {
+		t.Run(args, func(t *testing.T) {
+			w := newWorld(t)
+			if err := syscall.Mkfifo("pipe", 0o600); err != nil {
+				t.Fatal(err)
+			}
+			stdin, end, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { // lets the readers go
+				end.Close()
+				if pipe, err := os.OpenFile("pipe", os.O_RDWR, 0); err == nil {
+					pipe.Close()
+				}
+			})
+			r := &running{code: make(chan int, 1), out: newBuffer(), err: newBuffer()}
+			ctx, cancel := context.WithCancelCause(context.Background())
+			go func() { r.code <- w.run(ctx, strings.Fields(args), stdin, r.out, r.err) }()
+			cancel(signalled{syscall.SIGTERM})
+			if code := r.wait(t); code != 128+15 {
+				t.Errorf("exit code %d: %s", code, r.err)
+			}
+		})
+	}
+}
+
 // TestUnheardPush: what was stored is not saved again because nobody reads the result.
 func TestUnheardPush(t *testing.T) {
 	w := newWorld(t)

@@ -50,8 +50,9 @@ foreground of the terminal, if statelatch was. The exit code is the command's.
 
 If the lock is lost (somebody broke it, or it could not be renewed in time), the
 command and all that it has started get SIGTERM, and after --kill-after SIGKILL,
-and the exit code is 8. On Linux the command gets SIGTERM too if statelatch is
-killed. On Windows only the command itself is ended.
+and the exit code is 8. A plain HTTP server does not tell who holds a lock:
+there the command runs on. On Linux the command gets SIGTERM too if statelatch
+is killed. On Windows only the command itself is ended.
 
 With --ttl the lock expires that long after its last renewal, and is renewed
 while the command runs. Not every service has such locks, and Terraform and
@@ -91,8 +92,8 @@ OpenTofu do not heed the time.`,
 	f.DurationVar(&t.opts.TTL, "ttl", 0, "let the lock expire, in whole seconds")
 	f.DurationVar(&t.opts.Check, "check", 30*time.Second, "how often to look whether the lock is still there")
 	f.DurationVar(&t.killAfter, "kill-after", 10*time.Second, "time for the command to end when the lock is lost")
-	named(f.Lookup("operation"), "TEXT")
-	named(f.Lookup("info"), "TEXT")
+	named(f.Lookup("operation"), freeText)
+	named(f.Lookup("info"), freeText)
 	for _, name := range []string{"ttl", "check", "kill-after"} {
 		named(f.Lookup(name), "DURATION")
 	}
@@ -163,10 +164,16 @@ func (c *cli) runLocked(ctx context.Context, l lock.Locker, workspace string, t 
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, child.Forwarded()...)
 	defer signal.Stop(signals)
+	onWait := t.opts.OnWait
+	t.opts.OnWait = func(held *lock.HeldError) { // there may never be a command to get them
+		actAsUsual(signals)
+		onWait(held)
+	}
 	held, err := acquireUnended(ctx, l, workspace, t)
 	if err != nil {
 		return err
 	}
+	signal.Notify(signals, child.Forwarded()...) // again, if it has waited
 	code, err := c.runChild(ctx, held, workspace, signals, t.killAfter, args)
 	lost := context.Cause(held.Context())
 	released := guard.Release(ctx, held)
@@ -180,6 +187,18 @@ func (c *cli) runLocked(ctx context.Context, l lock.Locker, workspace string, t 
 		return &exitError{code, errors.Join(err, released)}
 	}
 	return released
+}
+
+// actAsUsual lets signals act as if they had never been asked for, those that have come
+// already too.
+func actAsUsual(signals chan os.Signal) {
+	signal.Stop(signals)
+	for len(signals) > 0 {
+		s := <-signals
+		if self, err := os.FindProcess(os.Getpid()); err == nil {
+			_ = self.Signal(s)
+		}
+	}
 }
 
 // acquireUnended takes a lock whose context does not end with ctx: a command that was

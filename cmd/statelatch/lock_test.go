@@ -57,6 +57,16 @@ func alive(t *testing.T, pid string) bool {
 	return err == nil && !strings.HasPrefix(strings.TrimSpace(string(out)), "Z")
 }
 
+// mustEnd waits for the end of a process that has got its signal.
+func mustEnd(t *testing.T, pid string) {
+	t.Helper()
+	for end := time.Now().Add(patience); alive(t, pid); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("process %s outlives the lock", pid)
+		}
+	}
+}
+
 func (w *world) mustBeFree(t *testing.T, url, workspace string) {
 	t.Helper()
 	b := w.backend(url)
@@ -94,9 +104,7 @@ func TestLostLockEndsCommand(t *testing.T) {
 				t.Errorf("it does not say why: %q", r.err)
 			}
 			for _, pid := range pids {
-				if alive(t, pid) {
-					t.Errorf("process %s still runs", pid)
-				}
+				mustEnd(t, pid)
 			}
 		})
 	}
@@ -242,11 +250,7 @@ func TestSignals(t *testing.T) {
 				t.Errorf("exit code %d, want %d: %s", code, test.code, out)
 			}
 			w.mustBeFree(t, "local:terraform.tfstate", "default")
-			for end := time.Now().Add(patience); alive(t, pid); time.Sleep(10 * time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatal("the command outlives the lock")
-				}
-			}
+			mustEnd(t, pid)
 		})
 	}
 }
@@ -317,24 +321,29 @@ type closedPipe struct{}
 
 func (closedPipe) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 
-// TestNohup: a signal that is ignored is not passed on.
+// TestNohup: a signal that is ignored, by nohup or by the "&" of a script, stops
+// nothing, and is not passed on.
 func TestNohup(t *testing.T) {
-	w := newWorld(t)
-	cmd := w.process("lock", "--url", "local:terraform.tfstate", "--", "sh", "-c", "echo started; while ! test -e go; do sleep 0.05; done")
-	cmd.Args = append([]string{"sh", "-c", `trap "" HUP; exec "$0" "$@"`}, append([]string{cmd.Path}, cmd.Args[1:]...)...)
-	cmd.Path, _ = exec.LookPath("sh")
-	out := newBuffer()
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	out.line(t)
-	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	put(t, "go", "")
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("%v: %s", err, out)
+	for name, s := range map[string]syscall.Signal{"HUP": syscall.SIGHUP, "INT": syscall.SIGINT} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			cmd := w.process("lock", "--url", "local:terraform.tfstate", "--", "sh", "-c", "echo started; while ! test -e go; do sleep 0.05; done")
+			cmd.Args = append([]string{"sh", "-c", `trap "" ` + name + `; exec "$0" "$@"`}, append([]string{cmd.Path}, cmd.Args[1:]...)...)
+			cmd.Path, _ = exec.LookPath("sh")
+			out := newBuffer()
+			cmd.Stdout, cmd.Stderr = out, out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			out.line(t)
+			if err := cmd.Process.Signal(s); err != nil {
+				t.Fatal(err)
+			}
+			put(t, "go", "")
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
 	}
 }
 

@@ -19,9 +19,10 @@ import (
 func main() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // nohup
-		signal.Notify(signals, syscall.SIGHUP)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as by nohup, or a shell's "&" in a script
+			signal.Notify(signals, s)
+		}
 	}
 	// A reader that goes away must not end a process that still holds a lock.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)

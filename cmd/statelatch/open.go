@@ -17,17 +17,22 @@ type place struct {
 	dir       string
 	url       string
 	config    []string
+	program   string // whose rules hold in the directory
 	workspace string // "" = the one that is selected
 }
+
+// programs are the values of --program.
+var programs = map[string]tfconfig.Program{"": tfconfig.OpenTofu, "opentofu": tfconfig.OpenTofu, "terraform": tfconfig.Terraform}
 
 // open opens the backend, and says which workspace is meant.
 func (p place) open(ctx context.Context, mux *backend.Mux) (backend.Backend, string, error) {
 	if p.url == "" {
-		b, workspace, err := tfconfig.Open(ctx, mux, cmp.Or(p.dir, "."), tfconfig.Options{BackendConfig: p.config, Workspace: p.workspace})
+		opts := tfconfig.Options{BackendConfig: p.config, Workspace: p.workspace, Program: programs[p.program]}
+		b, workspace, err := tfconfig.Open(ctx, mux, cmp.Or(p.dir, "."), opts)
 		return b, workspace, opened(err)
 	}
-	if p.dir != "" || p.config != nil {
-		return nil, "", usagef("--url excludes --chdir and --backend-config: it says all by itself")
+	if p.dir != "" || p.config != nil || p.program != "" {
+		return nil, "", usagef("--url excludes --chdir, --backend-config and --program: it says all by itself")
 	}
 	b, err := mux.OpenURL(ctx, p.url)
 	return b, cmp.Or(p.workspace, os.Getenv("TF_WORKSPACE"), backend.DefaultWorkspace), opened(err)
@@ -64,5 +69,5 @@ func (p place) String() string {
 	if p.url != "" {
 		dir, _ = os.Getwd() // without it, two copies may have to wait for each other
 	}
-	return fmt.Sprintf("%s %s %q", dir, p.url, p.config)
+	return fmt.Sprintf("%s %s %q %d", dir, p.url, p.config, programs[p.program])
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/local"
 	"github.com/statelatch/statelatch/lock"
@@ -59,8 +60,8 @@ func asksForJSON(args []string) bool {
 	return slices.Contains(args, "--json")
 }
 
-// terraformStyle rewrites -chdir=DIR, as Terraform has it, which pflag would take
-// for -c -h -d …
+// terraformStyle rewrites -chdir=DIR and -backend-config=ITEM, as Terraform has them,
+// which pflag would take for -c -h -d …
 func terraformStyle(args []string) []string {
 	rewritten := make([]string, len(args))
 	for i, arg := range args {
@@ -68,7 +69,7 @@ func terraformStyle(args []string) []string {
 			copy(rewritten[i:], args[i:])
 			break
 		}
-		if arg == "-chdir" || strings.HasPrefix(arg, "-chdir=") {
+		if name, _, _ := strings.Cut(arg, "="); name == "-chdir" || name == "-backend-config" {
 			arg = "-" + arg
 		}
 		rewritten[i] = arg
@@ -84,13 +85,18 @@ func (c *cli) rootCommand() *cobra.Command {
 		// Errors are printed by report, once, and without the usage.
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRun: func(*cobra.Command, []string) {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.checkFlags(cmd); err != nil {
+				return err
+			}
 			c.began = true
+			return nil
 		},
 		Args: unknownCommand, SuggestionsMinimumDistance: 2,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	c.globalFlags(root)
+	root.SetFlagErrorFunc(unknownFlag)
 	root.SetUsageTemplate(usageTemplate)
 	root.AddCommand(
 		c.workspacesCommand(), c.pullCommand(), c.pushCommand(), c.outputsCommand(), c.deleteCommand(),
@@ -98,6 +104,7 @@ func (c *cli) rootCommand() *cobra.Command {
 		c.copyCommand(), c.probeCommand(), c.serveCommand(), c.versionCommand(),
 		exitCodesTopic(), environmentTopic(),
 	)
+	addHelp(root)
 	return root
 }
 
@@ -107,14 +114,29 @@ func (c *cli) globalFlags(root *cobra.Command) {
 	f.StringVar(&c.place.dir, "chdir", "", "directory whose backend is used (default: the current one)")
 	f.StringVar(&c.place.url, "url", "", "URL of the backend, instead of a directory")
 	f.StringArrayVar(&c.place.config, "backend-config", nil, "NAME=VALUE or a file, as for terraform init; repeatable")
+	f.StringVar(&c.place.program, "program", "", "terraform or opentofu: whose rules hold in a directory (default: opentofu)")
 	f.StringVar(&c.place.workspace, "workspace", "", "workspace (default: the selected one)")
 	f.DurationVar(&c.lockTimeout, "lock-timeout", 0, "how long to wait for a lock")
 	f.BoolVar(&c.json, "json", false, "print JSON")
 	for flag, name := range map[string]string{
-		"chdir": "DIR", "url": "URL", "backend-config": "ITEM", "workspace": "NAME", "lock-timeout": "DURATION",
+		"chdir": "DIR", "url": "URL", "backend-config": "ITEM", "program": "NAME", "workspace": "NAME", "lock-timeout": "DURATION",
 	} {
 		named(f.Lookup(flag), name)
 	}
+}
+
+// checkFlags refuses values that cannot be meant. An empty one is mostly a variable that
+// is not set: without it, the command would go on with something else.
+func (c *cli) checkFlags(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if err == nil && f.Value.String() == "" && f.Value.Type() != freeText {
+			err = usagef("--%s is empty", f.Name)
+		}
+	})
+	if _, known := programs[c.place.program]; err == nil && !known {
+		err = usagef("--program is terraform or opentofu")
+	}
+	return err
 }
 
 // lockOptions are those of the command's own locks.

@@ -65,7 +65,7 @@ message says which.
 				name = args[0]
 			}
 			var err error
-			if p.data, err = c.document(name); err != nil {
+			if p.data, err = c.document(cmd.Context(), name); err != nil {
 				return err
 			}
 			var result pushed
@@ -93,16 +93,16 @@ func lockIDFlag(cmd *cobra.Command, id *string) {
 }
 
 // document reads a state from a file, or from standard input.
-func (c *cli) document(name string) (data []byte, err error) {
+func (c *cli) document(ctx context.Context, name string) (data []byte, err error) {
 	switch {
 	case name != "-":
-		data, err = os.ReadFile(name)
+		data, err = interruptible(ctx, func() ([]byte, error) { return os.ReadFile(name) })
 		err = fileError(err)
 	case isTerminal(c.stdin):
 		return nil, usagef("push needs a FILE, or a state on standard input")
 	default:
 		name = "standard input"
-		data, err = io.ReadAll(c.stdin)
+		data, err = interruptible(ctx, func() ([]byte, error) { return io.ReadAll(c.stdin) })
 	}
 	if err != nil {
 		return nil, err
@@ -111,6 +111,27 @@ func (c *cli) document(name string) (data []byte, err error) {
 		return nil, fmt.Errorf("%s is no state that could be pushed: %w", name, err)
 	}
 	return data, nil
+}
+
+// interruptible does what read does, until ctx ends: from a pipe there may never come
+// anything. Read goes on then, so it must change nothing.
+func interruptible[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := read()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
 }
 
 func (c *cli) push(ctx context.Context, b backend.Backend, workspace string, p push) (pushed, error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/lock"
 	"github.com/statelatch/statelatch/statefile"
+	"github.com/statelatch/statelatch/tfconfig"
 )
 
 // A problem is how an error is printed as JSON.
@@ -134,7 +135,10 @@ func (c *cli) hint(err error) string {
 		return fmt.Sprintf(`The lock may still be there; run "statelatch unlock %s".`, printable(release.ID))
 	}
 	e, _ := errors.AsType[*backend.Error](err)
+	changed, _ := errors.AsType[*tfconfig.ChangedError](err)
 	switch {
+	case changed != nil && changed.Shadowed != "":
+		return "If the directory is Terraform's, say --program terraform."
 	case class.kind == "usage":
 		return fmt.Sprintf(`Run "%s --help".`, c.command)
 	case class.kind == "permission" && c.command != "statelatch probe":

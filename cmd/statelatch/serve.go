@@ -35,8 +35,9 @@ func (c *cli) serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the backend to the http backend of Terraform and OpenTofu",
-		Long: `Serve the states of the backend over HTTP, in the protocol of the http backend
-that every Terraform and OpenTofu has. Each workspace has an address of its own:
+		Long: `Serve the states of all workspaces over HTTP, in the protocol of the http
+backend that every Terraform and OpenTofu has. Each workspace has an address of
+its own:
 
   terraform {
     backend "http" {
@@ -58,8 +59,12 @@ something in front speaks TLS.
 The file of passwords has a line USER:PASSWORD for each user, and must not be
 readable by others.
 
+A state may have up to 1 GiB. If the backend is itself a plain HTTP server,
+which does not tell who holds a lock, nothing can be locked.
+
 It prints its address when it listens, and logs each request to standard error.
-Ctrl-C or SIGTERM lets the requests that are under way finish.`,
+Ctrl-C or SIGTERM lets the requests that are under way finish; the exit code is
+0 then.`,
 		Example: example(
 			"statelatch serve --basic-auth-file users --url local:states/terraform.tfstate",
 			"statelatch serve --listen :8443 --tls-cert cert.pem --tls-key key.pem \\",
@@ -67,7 +72,10 @@ Ctrl-C or SIGTERM lets the requests that are under way finish.`,
 		),
 		Args: arguments(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			opts, err := c.serverOptions(f)
+			if c.place.workspace != "" {
+				return usagef("serve serves all workspaces, without --workspace")
+			}
+			opts, err := c.serverOptions(cmd.Context(), f)
 			if err != nil {
 				return err
 			}
@@ -94,14 +102,17 @@ Ctrl-C or SIGTERM lets the requests that are under way finish.`,
 	return cmd
 }
 
-func (c *cli) serverOptions(f serveFlags) (server.Options, error) {
-	opts := server.Options{EmptyUnlock: f.emptyFree, Log: slog.New(slog.NewTextHandler(c.stderr, nil))}
+func (c *cli) serverOptions(ctx context.Context, f serveFlags) (server.Options, error) {
+	opts := server.Options{
+		EmptyUnlock: f.emptyFree, Log: slog.New(slog.NewTextHandler(c.stderr, nil)),
+		MaxSize: 1 << 30, // as all backends have it
+	}
 	if c.json {
 		opts.Log = slog.New(slog.NewJSONHandler(c.stderr, nil))
 	}
 	var auths []server.Auth
 	if f.basic != "" {
-		users, err := readUsers(f.basic)
+		users, err := interruptible(ctx, func() (map[string]string, error) { return readUsers(f.basic) })
 		if err != nil {
 			return opts, err
 		}
@@ -146,7 +157,7 @@ func listen(ctx context.Context, f serveFlags) (net.Listener, string, error) {
 	var config *tls.Config
 	if f.cert != "" {
 		var err error
-		if config, err = tlsConfig(f); err != nil {
+		if config, err = interruptible(ctx, func() (*tls.Config, error) { return tlsConfig(f) }); err != nil {
 			return nil, "", err
 		}
 	}

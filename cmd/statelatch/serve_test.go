@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"net/http"
@@ -113,6 +115,24 @@ func TestServeJSON(t *testing.T) {
 	for line := range strings.Lines(r.err.String()) {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("not JSON: %s", line)
+		}
+	}
+}
+
+// TestServeSize: it takes what the backends take.
+func TestServeSize(t *testing.T) {
+	_, address := newWorld(t).serving(t, "--anonymous", "--url", "test:a")
+	for size, want := range map[int]string{1 << 30: "408", 1<<30 + 1: "413"} { // the first is broken off
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(address, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "POST /prod HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", size)
+		_ = conn.(*net.TCPConn).CloseWrite()
+		reply, err := bufio.NewReader(conn).ReadString('\n')
+		if err != nil || !strings.Contains(reply, want) {
+			t.Errorf("%d bytes: %q, %v; want %s", size, reply, err, want)
 		}
 	}
 }

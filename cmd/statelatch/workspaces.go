@@ -29,7 +29,9 @@ func (c *cli) workspacesCommand() *cobra.Command {
 		Use:   "workspaces",
 		Short: "List the workspaces",
 		Long: `List the names of all workspaces that have a state, one a line, in the order of
-the alphabet. The default workspace is among them only if it has a state.
+the alphabet. The default workspace is among them only if it has a state. Of
+files, as in Terraform, a workspace is listed as long as its directory is there,
+also if its state has been deleted.
 
 With --locks, those that are locked are followed by who holds the lock; that
 takes one request more for each workspace.`,

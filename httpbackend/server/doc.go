@@ -98,6 +98,10 @@
 // second one beside it, go on where the first stopped. Only over package local do
 // the locks end with the server, since they are the process's.
 //
+// It must be seen who holds a lock. Over a Backend that cannot tell (package httpbackend,
+// of a plain server), LOCK is refused with 501, before anything is taken. The first LOCK
+// finds that out, by one Holder more.
+//
 // # Who may do what
 //
 // Options.Auth is required, and Anonymous is a name that has to be written. Passwords

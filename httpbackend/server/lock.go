@@ -42,6 +42,9 @@ func (x *exchange) lock(ctx context.Context) error {
 
 // take takes the lock.
 func (x *exchange) take(ctx context.Context, info lock.Info) (lock.Info, error) {
+	if err := x.accountable(ctx); err != nil {
+		return lock.Info{}, err
+	}
 	info.Path = "" // for the Backend to say
 	stored, err := x.locker.Lock(ctx, x.workspace, info)
 	var held *lock.HeldError
@@ -49,6 +52,23 @@ func (x *exchange) take(ctx context.Context, info lock.Info) (lock.Info, error) 
 		return held.Holder, nil
 	}
 	return stored, err
+}
+
+// accountable refuses locks of a Backend that cannot tell who holds one: no write could
+// be let in by such a lock, and nothing could release it. It is asked once.
+func (x *exchange) accountable(ctx context.Context) error {
+	if x.tells.Load() {
+		return nil
+	}
+	_, err := x.locker.Holder(ctx, x.workspace)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return unlockable()
+	case err == nil, errors.Is(err, lock.ErrNotHeld):
+		x.tells.Store(true)
+		return nil
+	}
+	return err
 }
 
 // isSame reports whether the lock that is asked for is the one that is held. Terraform

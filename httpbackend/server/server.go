@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/statelatch/statelatch/backend"
@@ -64,6 +65,7 @@ const (
 type Server struct {
 	backend backend.Backend
 	locker  lock.Locker // nil where the Backend is none
+	tells   atomic.Bool // the Backend has told who holds a lock
 	opts    Options
 	calls   calls
 	killed  context.Context

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"strings"
@@ -254,5 +255,53 @@ func TestNoLocks(t *testing.T) {
 		if reply := (request{method: c.method, target: c.target, body: c.body}).to(s); reply.Code != c.status {
 			t.Errorf("%s %s: %d %s, want %d", c.method, c.target, reply.Code, reply.Body, c.status)
 		}
+	}
+}
+
+// asked is a Backend that is asked who holds its lock. If it is mute, it cannot tell.
+type asked struct {
+	*memory.Backend
+	mute  bool
+	times int
+}
+
+func (a *asked) Holder(ctx context.Context, workspace string) (lock.Info, error) {
+	a.times++
+	if a.mute {
+		return lock.Info{}, errors.ErrUnsupported
+	}
+	return a.Backend.Holder(ctx, workspace)
+}
+
+// TestUntold: no lock is granted that no write could be let in by.
+func TestUntold(t *testing.T) {
+	store := &asked{Backend: memory.New(), mute: true}
+	s := serve(t, store, server.Options{})
+	if reply := (request{method: "LOCK", target: "/prod", body: record}).to(s); reply.Code != http.StatusNotImplemented {
+		t.Errorf("LOCK: %d %s", reply.Code, reply.Body)
+	}
+	if info, err := store.Backend.Holder(t.Context(), "prod"); !errors.Is(err, lock.ErrNotHeld) {
+		t.Errorf("it is locked all the same: %v, %v", info, err)
+	}
+	if reply := (request{method: "POST", target: "/prod", body: "x"}).to(s); reply.Code != http.StatusOK {
+		t.Errorf("POST: %d %s", reply.Code, reply.Body)
+	}
+}
+
+// TestAskedOnce: that who holds a lock can be seen, a server finds out once.
+func TestAskedOnce(t *testing.T) {
+	store := &asked{Backend: memory.New()}
+	s := serve(t, store, server.Options{})
+	for n := range 3 {
+		name := fmt.Sprint("/ws-", n)
+		if reply := (request{method: "LOCK", target: name, body: record}).to(s); reply.Code != http.StatusOK {
+			t.Fatalf("LOCK: %d %s", reply.Code, reply.Body)
+		}
+		if reply := (request{method: "LOCK", target: name, body: strings.ReplaceAll(record, "dc4c", "beef")}).to(s); reply.Code != http.StatusLocked {
+			t.Fatalf("LOCK: %d %s", reply.Code, reply.Body)
+		}
+	}
+	if store.times != 1 {
+		t.Errorf("it was asked %d times", store.times)
 	}
 }

@@ -4,12 +4,16 @@ package child
 
 import (
 	"os"
+	"os/signal"
+	"slices"
 	"syscall"
 )
 
-// Forwarded are the signals that a command is to get instead of this process. Windows
-// tells the console's programs of Ctrl-C by itself.
-func Forwarded() []os.Signal { return []os.Signal{os.Interrupt} }
+// Forwarded are the signals that a command is to get instead of this process, unless
+// they are ignored. Windows tells the console's programs of Ctrl-C by itself.
+func Forwarded() []os.Signal {
+	return slices.DeleteFunc([]os.Signal{os.Interrupt}, signal.Ignored)
+}
 
 type terminal struct{}
 

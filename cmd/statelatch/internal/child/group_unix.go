@@ -12,7 +12,7 @@ import (
 )
 
 // Forwarded are the signals that a command is to get instead of this process: not one
-// that both ignore, as under nohup.
+// that both ignore, as under nohup: to ask for that one would end the ignoring.
 func Forwarded() []os.Signal {
 	return slices.DeleteFunc([]os.Signal{
 		syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2,

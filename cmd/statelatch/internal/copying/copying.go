@@ -30,6 +30,10 @@ type Job struct {
 
 	Run  string   // the ID of this run, which its locks carry
 	Dead []string // runs that are over and may have left locks, which are broken
+	Left []string // the workspaces whose locks those may have left
+
+	// Enter is told the workspaces before any of them is locked; nil tells nobody.
+	Enter func(ctx context.Context, names []string) error
 
 	// Start is told how many workspaces there are, and Done of each that is done with.
 	// They are not called at the same time.
@@ -67,8 +71,14 @@ func (j Job) Copy(ctx context.Context) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if j.Enter != nil {
+		if err := j.Enter(ctx, names); err != nil {
+			return nil, err
+		}
+	}
 	j.Start(len(names))
-	results := make([]Result, len(names))
+	gone := j.gone(names)
+	results := make([]Result, len(names)+len(gone)) // an empty one is of nothing to tell
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(max(1, j.Parallel))
@@ -81,6 +91,17 @@ func (j Job) Copy(ctx context.Context) ([]Result, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			j.Done(results[i])
+			return nil
+		})
+	}
+	for i, name := range gone {
+		group.Go(func() error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err := j.clear(ctx, name); err != nil {
+				results[len(names)+i] = Result{Workspace: name, Status: Failed, Err: err}
+			}
 			return nil
 		})
 	}
@@ -106,11 +127,12 @@ func (j Job) names(ctx context.Context) ([]string, error) {
 func (j Job) one(ctx context.Context, name string) Result {
 	// A look without locks is enough for what is not to be copied, if no lock is left.
 	r := j.plan(ctx, name).result
-	if j.DryRun || r.Status != Copied && !j.mayBeLocked(ctx, name) {
+	source, destination := j.sides()
+	if j.DryRun || r.Status != Copied && !j.mayBeLocked(ctx, source, name) && !j.mayBeLocked(ctx, destination, name) {
 		return r
 	}
-	err := j.locked(ctx, side{"source", j.From}, name, func(ctx context.Context, from string) error {
-		return j.locked(ctx, side{"destination", j.To}, name, func(ctx context.Context, to string) error {
+	err := j.locked(ctx, source, name, func(ctx context.Context, from string) error {
+		return j.locked(ctx, destination, name, func(ctx context.Context, to string) error {
 			p := j.plan(ctx, name)
 			if r = p.result; r.Status != Copied {
 				return r.Err
@@ -200,6 +222,30 @@ type side struct {
 	backend.Backend
 }
 
+func (j Job) sides() (source, destination side) {
+	return side{"source", j.From}, side{"destination", j.To}
+}
+
+// gone returns the workspaces of dead runs that are no longer among those of the source.
+func (j Job) gone(names []string) []string {
+	if j.Names != nil {
+		return nil // others are none of this run's business
+	}
+	return slices.DeleteFunc(slices.Clone(j.Left), func(name string) bool { return slices.Contains(names, name) })
+}
+
+// clear breaks the locks of a workspace that dead runs may have left on either side.
+func (j Job) clear(ctx context.Context, name string) error {
+	var errs []error
+	source, destination := j.sides()
+	for _, s := range []side{source, destination} {
+		if j.mayBeLocked(ctx, s, name) {
+			errs = append(errs, j.locked(ctx, s, name, func(context.Context, string) error { return nil }))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 const operation = "copy"
 
 // record is what the locks of a run say, so that they can be told from all others.
@@ -249,21 +295,15 @@ func breakLock(ctx context.Context, s side, name, id string) error {
 	return nil
 }
 
-// mayBeLocked reports whether a dead run may have left a lock on either side, or that
+// mayBeLocked reports whether a dead run may have left a lock on a side, or that
 // cannot be seen without taking the lock.
-func (j Job) mayBeLocked(ctx context.Context, name string) bool {
-	if len(j.Dead) == 0 {
+func (j Job) mayBeLocked(ctx context.Context, s side, name string) bool {
+	l, ok := backend.As[lock.Locker](s.Backend)
+	if !ok || len(j.Dead) == 0 {
 		return false
 	}
-	for _, b := range []backend.Backend{j.From, j.To} {
-		if l, ok := backend.As[lock.Locker](b); ok {
-			holder, err := l.Holder(ctx, name)
-			if err == nil && j.left(holder) || err != nil && !errors.Is(err, lock.ErrNotHeld) {
-				return true
-			}
-		}
-	}
-	return false
+	holder, err := l.Holder(ctx, name)
+	return err == nil && j.left(holder) || err != nil && !errors.Is(err, lock.ErrNotHeld)
 }
 
 // left reports whether a lock is that of a run that is over.

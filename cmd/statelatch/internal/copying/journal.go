@@ -27,6 +27,7 @@ import (
 type Journal struct {
 	Run  string   // this run
 	Dead []string // those before it
+	Left []string // the workspaces whose locks those may have left
 
 	b      *local.Backend
 	lockID string
@@ -38,7 +39,7 @@ type Journal struct {
 // A run is a line of the journal.
 type run struct {
 	ID    string   `json:"id"`
-	Names []string `json:"workspaces"` // null = all
+	Names []string `json:"workspaces"` // null = all, of which none is locked yet
 }
 
 // OpenJournal opens the journal, in the directory dir, of the copy from one place to
@@ -74,9 +75,19 @@ func (j *Journal) enter(ctx context.Context) error {
 	}
 	for _, r := range j.runs {
 		j.Dead = append(j.Dead, r.ID)
+		j.Left = append(j.Left, r.Names...)
 	}
+	slices.Sort(j.Left)
+	j.Left = slices.Compact(j.Left)
 	j.rev = state.Revision
 	j.runs = append(j.runs, run{j.Run, j.names})
+	return j.write(ctx)
+}
+
+// Enter enters the workspaces that this run is about to lock. The next run may find
+// others: what it is to look for must be in the journal.
+func (j *Journal) Enter(ctx context.Context, names []string) error {
+	j.runs[len(j.runs)-1].Names = slices.Clone(names)
 	return j.write(ctx)
 }
 
@@ -99,7 +110,7 @@ func (j *Journal) Abandon() { j.b.Close() }
 // Close ends the run with these results; whole says that they are those of all of
 // its workspaces. Unless a lock may be left, the run is taken out of the journal, and
 // so are the earlier ones whose workspaces it has all been through: with their locks in
-// hand, it knows that nothing is left.
+// hand, it knows that nothing is left. A run over all has been through theirs too.
 func (j *Journal) Close(ctx context.Context, results []Result, whole bool) error {
 	defer j.b.Close()
 	ctx = context.WithoutCancel(ctx)
@@ -115,8 +126,21 @@ func (j *Journal) Close(ctx context.Context, results []Result, whole bool) error
 
 // leavesLock reports whether a lock may be left of the work that came to r.
 func leavesLock(r Result) bool {
-	release, ok := errors.AsType[*lock.ReleaseError](r.Err)
-	return ok && !errors.Is(release, lock.ErrNotHeld) || errors.Is(r.Err, lock.ErrUnknown)
+	return unreleased(r.Err) || errors.Is(r.Err, lock.ErrUnknown)
+}
+
+// unreleased reports whether err holds that of a lock that was not released: any, where
+// several are joined.
+func unreleased(err error) bool {
+	switch e := err.(type) { //nolint:errorlint // the tree is walked by hand
+	case *lock.ReleaseError:
+		return !errors.Is(e, lock.ErrNotHeld)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), unreleased)
+	case interface{ Unwrap() error }:
+		return unreleased(e.Unwrap())
+	}
+	return false
 }
 
 // covers reports whether this run goes through all the workspaces of r.

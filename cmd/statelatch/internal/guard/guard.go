@@ -52,20 +52,18 @@ func off(ctx context.Context, l lock.Locker, workspace string, err error) bool {
 // is left behind, stops others. That it is not held after an attempt whose outcome
 // is unknown, says that this attempt has released it.
 func Release(ctx context.Context, held *lock.Lock) error {
-	var err error
 	maybe := false
-	for pause := 100 * time.Millisecond; pause < time.Second; pause *= 3 {
-		err = held.Release(ctx)
+	for pause := 100 * time.Millisecond; ; pause *= 3 {
+		err := held.Release(ctx)
 		if maybe && errors.Is(err, lock.ErrNotHeld) {
 			return nil
 		}
-		if !errors.Is(err, lock.ErrTransient) && !errors.Is(err, lock.ErrUnknown) {
+		if last := pause >= time.Second/2; last || !errors.Is(err, lock.ErrTransient) && !errors.Is(err, lock.ErrUnknown) {
 			return err
 		}
 		maybe = maybe || errors.Is(err, lock.ErrUnknown)
 		time.Sleep(pause)
 	}
-	return err
 }
 
 func join(err, released error) error {
