@@ -11,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/limit"
 	"github.com/statelatch/statelatch/lock"
 )
 
@@ -83,8 +84,8 @@ func (b *Backend) Write(ctx context.Context, workspace string, data []byte, cond
 	switch {
 	case len(data) == 0:
 		return "", c.failed(backend.ErrInvalid, errors.New("an empty state is none; use Delete"))
-	case int64(len(data)) > b.config.maxSize():
-		return "", c.failed(backend.ErrTooLarge, tooLarge(len(data), b.config.maxSize()))
+	case int64(len(data)) > limit.Of(b.config.MaxSize):
+		return "", c.failed(backend.ErrTooLarge, limit.Exceeded(int64(len(data)), limit.Of(b.config.MaxSize)))
 	}
 	p := b.known(workspace)
 	switch {
@@ -148,6 +149,10 @@ func (b *Backend) List(ctx context.Context) iter.Seq2[string, error] {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
 				yield("", b.readError(ctx, c, err))
+				return
+			}
+			if page.Segment == nil { // an empty list has one
+				yield("", c.failed(backend.ErrInvalid, errors.New("whoever answers at this endpoint is no blob service: the reply is no list")))
 				return
 			}
 			for _, item := range page.Segment.BlobItems {

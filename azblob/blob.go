@@ -7,8 +7,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
-	"io"
 	"maps"
 	"strings"
 	"time"
@@ -20,6 +18,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/lease"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/limit"
 	"github.com/statelatch/statelatch/internal/settle"
 	"github.com/statelatch/statelatch/lock"
 )
@@ -71,12 +70,19 @@ func (b *Backend) get(ctx context.Context, c call) ([]byte, *properties, error) 
 	// Where the body breaks off, it goes on with the rest of what has the same ETag.
 	body := reply.NewRetryReader(ctx, nil)
 	defer body.Close()
-	data, err := readAll(body, reply.ContentLength, b.config.maxSize())
-	switch {
-	case errors.Is(err, errTooLarge):
-		return nil, nil, c.failed(backend.ErrTooLarge, err)
+	size, most := int64(-1), limit.Of(b.config.MaxSize)
+	if reply.ContentLength != nil {
+		size = *reply.ContentLength
+	}
+	var data []byte
+	if size <= most {
+		data, err = limit.ReadAll(body, size, most)
+	}
+	switch got := max(size, int64(len(data))); {
 	case err != nil:
 		return nil, nil, b.bodyError(ctx, c, err)
+	case got > most:
+		return nil, nil, c.failed(backend.ErrTooLarge, limit.Exceeded(got, most))
 	}
 	p := &properties{value(reply.ETag), revisionOf(data), lowered(reply.Metadata), leased(reply.LeaseStatus), value(reply.LastModified), time.Now()}
 	if sum := reply.ContentMD5; len(data) > 0 && len(sum) > 0 && p.revision != asRevision(sum) {
@@ -84,23 +90,6 @@ func (b *Backend) get(ctx context.Context, c call) ([]byte, *properties, error) 
 		err = c.failed(backend.ErrCorrupt, errors.New("the content does not have the MD5 that the service keeps for it"))
 	}
 	return data, b.remember(c.workspace, p), err
-}
-
-// readAll reads a body to its end; size is nil if it is not known.
-func readAll(body io.Reader, size *int64, limit int64) ([]byte, error) {
-	if size == nil {
-		data, err := io.ReadAll(io.LimitReader(body, limit+1))
-		if int64(len(data)) > limit {
-			return nil, tooLarge("more than "+fmt.Sprint(limit), limit)
-		}
-		return data, err
-	}
-	if *size > limit {
-		return nil, tooLarge(*size, limit)
-	}
-	data := make([]byte, *size)
-	_, err := io.ReadFull(body, data)
-	return data, err
 }
 
 // head fetches the properties alone; with a lease's ID, only if that holds. Only if

@@ -63,13 +63,6 @@ type Config struct {
 	Client *container.Client
 }
 
-func (c Config) maxSize() int64 {
-	if c.MaxSize > 0 {
-		return c.MaxSize
-	}
-	return 1 << 30
-}
-
 func (c Config) scope() *blob.CPKScopeInfo {
 	if c.EncryptionScope == "" {
 		return nil

@@ -143,6 +143,8 @@ func TestRules(t *testing.T) {
 		{"key", backend.Settings{"access_key": key}, ""},
 		{"SAS", backend.Settings{"sas_token": "?sv=1&sig=" + key}, ""},
 		{"CLI", backend.Settings{"use_azuread_auth": true}, ""},
+		{"SAS in two lines", backend.Settings{"sas_token": "sv=1\nsig=" + key}, "sas_token"},
+		{"SAS with a half escape", backend.Settings{"sas_token": "sv=1&sig=%zz" + key}, "sas_token"},
 		{"no way in", nil, "access_key"},
 		{"key not base64", backend.Settings{"access_key": "secret!"}, "access_key"},
 		{"account too short", backend.Settings{"access_key": key, "storage_account_name": "ab"}, "storage_account_name"},
@@ -181,6 +183,7 @@ func TestRules(t *testing.T) {
 		{"missing certificate", entra(backend.Settings{"client_certificate_path": filepath.Join(dir, "none")}), "client_certificate_path"},
 		{"two connections agree", entra(backend.Settings{"ado_service_connection_id": "a", "ado_pipeline_service_connection_id": "a"}), ""},
 		{"two connections", entra(backend.Settings{"ado_service_connection_id": "a", "ado_pipeline_service_connection_id": "b"}), "ado_service_connection_id"},
+		{"two connections, and nobody logs in", backend.Settings{"access_key": key, "ado_service_connection_id": "a", "ado_pipeline_service_connection_id": "b"}, ""},
 		{"nothing to log in with", backend.Settings{"use_azuread_auth": true, "use_cli": false}, "client_certificate"},
 		{"unknown setting", backend.Settings{"access_key": key, "acces_key": "x"}, "acces_key"},
 	} {
@@ -217,6 +220,58 @@ func TestRequiredSettings(t *testing.T) {
 		var setting *backend.SettingError
 		if _, err := azblob.Driver.Open(t.Context(), s.Decode); !errors.As(err, &setting) || setting.Name != name {
 			t.Errorf("without %s: %v", name, err)
+		}
+	}
+}
+
+// TestServiceConnection: the connection that is set goes before those of variables, and
+// OpenTofu's variable comes last.
+func TestServiceConnection(t *testing.T) {
+	noEnv(t)
+	const ours, ours2, tofu = "ARM_ADO_PIPELINE_SERVICE_CONNECTION_ID", "ARM_OIDC_AZURE_SERVICE_CONNECTION_ID", "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID"
+	for _, test := range []struct {
+		first, second string // as they are set
+		env           map[string]string
+		want          string
+	}{
+		{"set", "", map[string]string{tofu: "variable"}, "set"},
+		{"", "set", map[string]string{ours: "variable"}, "set"},
+		{"", "set", map[string]string{ours2: "variable"}, "set"},
+		{"", "set", map[string]string{ours: "variable", tofu: "another"}, "set"},
+		{"", "", map[string]string{ours: "variable", tofu: "another"}, "variable"},
+		{"", "", map[string]string{tofu: "variable"}, "variable"},
+	} {
+		for name, value := range test.env {
+			t.Setenv(name, value)
+		}
+		s := with(backend.Settings{"use_azuread_auth": true, "use_oidc": true, "oidc_token": "t", "tenant_id": "t", "client_id": "c",
+			"ado_pipeline_service_connection_id": test.first, "ado_service_connection_id": test.second})
+		b, err := azblob.Driver.Open(t.Context(), s.Decode)
+		for name := range test.env {
+			t.Setenv(name, "")
+		}
+		if err != nil {
+			t.Errorf("%+v: %v", test, err)
+			continue
+		}
+		b.Close()
+		if got := b.(*azblob.Backend).Config().ADOServiceConnection; got != test.want {
+			t.Errorf("%+v: got %q", test, got)
+		}
+	}
+}
+
+// TestSASToken: what is around the token, in a file or a portal, is no part of it.
+func TestSASToken(t *testing.T) {
+	noEnv(t)
+	for _, sas := range []string{"sv=1&sig=a%2Bb", "?sv=1&sig=a%2Bb", " ?sv=1&sig=a%2Bb\r\n"} {
+		b, err := azblob.Driver.Open(t.Context(), with(backend.Settings{"sas_token": sas}).Decode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		if got := string(b.(*azblob.Backend).Config().SASToken); got != "sv=1&sig=a%2Bb" {
+			t.Errorf("of %q it takes %q", sas, got)
 		}
 	}
 }

@@ -239,10 +239,3 @@ func status(reply *azcore.ResponseError) (kind error, hint string) {
 	}
 	return backend.ErrInvalid, ""
 }
-
-// errTooLarge begins the error of a state that is too large.
-var errTooLarge = errors.New("too large")
-
-func tooLarge(size any, limit int64) error {
-	return fmt.Errorf("%w: it has %v bytes, at most %d are allowed (setting max_size)", errTooLarge, size, limit)
-}

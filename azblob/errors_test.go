@@ -3,6 +3,7 @@ package azblob_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -114,6 +115,30 @@ func TestErrorCodes(t *testing.T) {
 		r := &recorder{Server: server}
 		_, err := r.open(t, nil).Read(t.Context(), ws)
 		checkError(t, test.code, err, test.kind, test.says, "a2V5")
+	}
+}
+
+// TestNoListing: a reply without a list of blobs is no empty list.
+func TestNoListing(t *testing.T) {
+	t.Parallel()
+	var body string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, body) }))
+	defer server.Close()
+	for _, test := range []struct {
+		body string
+		kind error
+	}{
+		{"<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>", nil},
+		{"<EnumerationResults></EnumerationResults>", backend.ErrInvalid},
+		{"", backend.ErrInvalid},
+		{"<html></html>", backend.ErrInvalid},
+	} {
+		body = test.body
+		r := &recorder{Server: server}
+		var err error
+		for _, err = range r.open(t, nil).List(t.Context()) {
+		}
+		checkError(t, body, err, test.kind, "", "a2V5")
 	}
 }
 

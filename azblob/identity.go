@@ -17,9 +17,9 @@ import (
 	"github.com/statelatch/statelatch/backend"
 )
 
-// Identity says as whom to log in to Entra ID. The first of these that is complete
-// is used: client certificate, client secret, federated token (OIDC), managed
-// identity, AKS workload identity, Azure CLI.
+// Identity says as whom to log in to Entra ID. The first of these that is set is used,
+// also if something is missing from it: client certificate, client secret, federated
+// token (OIDC), managed identity, AKS workload identity, Azure CLI.
 type Identity struct {
 	SubscriptionID    string `setting:"subscription_id" env:"ARM_SUBSCRIPTION_ID"` // by the Azure CLI, the one selected there
 	ResourceGroupName string `setting:"resource_group_name"`                       // to look up the account's key or endpoint

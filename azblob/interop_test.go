@@ -6,14 +6,13 @@ import (
 	"time"
 
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/azurecloud"
 	"github.com/statelatch/statelatch/internal/faultproxy"
 	"github.com/statelatch/statelatch/internal/services"
 	"github.com/statelatch/statelatch/internal/tftest"
 )
 
-// block is the backend block for a program. Terraform enters with a SAS: with a key it
-// signs for an account of this name, the emulator's, in a way of its own. OpenTofu
-// enters with the key: it would show its SAS to everybody, in the lock's record.
+// block is the backend block for a program, which enters as package azurecloud says.
 func (s *sky) block(t testing.TB, program string) string {
 	secret := fmt.Sprintf("access_key = %q", s.server.SecretKey)
 	if program == "terraform" {
@@ -25,11 +24,11 @@ func (s *sky) block(t testing.TB, program string) string {
     key                  = %q
     metadata_host        = %q
     %s
-  }`, s.server.AccessKey, box, s.key, metadataHost, secret)
+  }`, s.server.AccessKey, box, s.key, azurecloud.MetadataHost, secret)
 }
 
 func (s *sky) fixture(t testing.TB, program string) tftest.Fixture {
-	return tftest.Fixture{Backend: s.block(t, program), Env: s.env, Ours: s.client(t, nil)}
+	return tftest.Fixture{Backend: s.block(t, program), Env: s.Env, Ours: s.client(t, nil)}
 }
 
 func programs(t *testing.T, f func(t *testing.T, name string, p *tftest.Program)) {
@@ -51,7 +50,7 @@ func TestTheirRequests(t *testing.T) {
 	programs(t, func(t *testing.T, name string, p *tftest.Program) {
 		s := newSky(t)
 		config := tftest.Config{Backend: s.block(t, name), Count: 1, Word: "one"}
-		dir := p.Dir(t, config, s.env...)
+		dir := p.Dir(t, config, s.Env...)
 		dir.Must("apply", "-auto-approve")
 		ours := s.client(t, nil)
 		before, err := ours.Read(t.Context(), ws)
@@ -59,7 +58,7 @@ func TestTheirRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		dir.Must("plan", "-detailed-exitcode")
-		if s.proxy.Count(faultproxy.Header("X-Ms-Lease-Action", "acquire")) < 2 {
+		if s.Proxy.Count(faultproxy.Header("X-Ms-Lease-Action", "acquire")) < 2 {
 			t.Error("the plan took no lock")
 		}
 		if rev, err := backend.Stat(t.Context(), ours, ws); err != nil || rev != before.Revision {
@@ -71,11 +70,11 @@ func TestTheirRequests(t *testing.T) {
 
 		config.Word = "two"
 		dir.Configure(config)
-		s.proxy.Reset()
+		s.Proxy.Reset()
 		dir.Must("apply", "-auto-approve")
 		var theirs []string
-		for _, q := range s.proxy.Requests() {
-			if q.Host != metadataHost {
+		for _, q := range s.Proxy.Requests() {
+			if q.Host != azurecloud.MetadataHost {
 				theirs = append(theirs, describe(q))
 			}
 		}

@@ -22,7 +22,9 @@ import (
 
 	"github.com/statelatch/statelatch/azblob"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/azurecloud"
 	"github.com/statelatch/statelatch/internal/faultproxy"
+	"github.com/statelatch/statelatch/lock"
 )
 
 const tenant = "11111111-2222-3333-4444-555555555555"
@@ -53,13 +55,13 @@ func (e *entra) answer(w http.ResponseWriter, r *http.Request, forward http.Hand
 		json.NewEncoder(w).Encode(v)
 	}
 	switch {
-	case r.Host == loginHost && strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration"):
+	case r.Host == azurecloud.LoginHost && strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration"):
 		reply(map[string]string{
-			"issuer":                 "https://" + loginHost + "/" + tenant + "/v2.0",
-			"authorization_endpoint": "https://" + loginHost + "/" + tenant + "/oauth2/v2.0/authorize",
-			"token_endpoint":         "https://" + loginHost + "/" + tenant + "/oauth2/v2.0/token",
+			"issuer":                 "https://" + azurecloud.LoginHost + "/" + tenant + "/v2.0",
+			"authorization_endpoint": "https://" + azurecloud.LoginHost + "/" + tenant + "/oauth2/v2.0/authorize",
+			"token_endpoint":         "https://" + azurecloud.LoginHost + "/" + tenant + "/oauth2/v2.0/token",
 		})
-	case r.Host == loginHost:
+	case r.Host == azurecloud.LoginHost:
 		r.ParseForm()
 		e.forms = append(e.forms, r.PostForm)
 		if r.PostForm.Get("client_secret") == "wrong-secret" {
@@ -69,12 +71,12 @@ func (e *entra) answer(w http.ResponseWriter, r *http.Request, forward http.Hand
 			return
 		}
 		reply(map[string]any{"token_type": "Bearer", "expires_in": 3600, "access_token": token()})
-	case r.Host == managementHost && r.Header.Get("Authorization") == "":
+	case r.Host == azurecloud.ManagementHost && r.Header.Get("Authorization") == "":
 		w.WriteHeader(http.StatusUnauthorized)
-	case r.Host == managementHost && r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/listKeys"):
+	case r.Host == azurecloud.ManagementHost && r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/listKeys"):
 		reply(map[string]any{"keys": []map[string]string{{"keyName": "key0", "value": "cmVhZA==", "permissions": "Read"}, {"keyName": "key1", "value": e.key, "permissions": "FULL"}}})
-	case r.Host == managementHost:
-		reply(map[string]any{"properties": map[string]any{"primaryEndpoints": map[string]string{"blob": "https://devstoreaccount1.blob." + suffix + "/"}}})
+	case r.Host == azurecloud.ManagementHost:
+		reply(map[string]any{"properties": map[string]any{"primaryEndpoints": map[string]string{"blob": "https://devstoreaccount1.blob." + azurecloud.Suffix + "/"}}})
 	default:
 		forward.ServeHTTP(w, r)
 	}
@@ -169,7 +171,7 @@ func TestLogin(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := skyOver(t, azuriteTLS.namespace(t, false))
 			e := &entra{key: s.server.SecretKey}
-			s.proxy.Use(e.answer)
+			s.Proxy.Use(e.answer)
 			t.Setenv("AZURE_FEDERATED_TOKEN_FILE", file("kube", "kube token"))
 			b, err := s.open(t, func(c *azblob.Config) {
 				c.AccessKey, c.UseAzureADAuth, c.TenantID, c.ClientID = "", true, tenant, "client"
@@ -196,15 +198,16 @@ func TestLogin(t *testing.T) {
 // TestManagedIdentity asks the endpoint of the setting.
 func TestManagedIdentity(t *testing.T) {
 	var asked *http.Request
+	client := lock.NewID() // the vendor's library keeps the tokens of each for all
 	msi := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = r
 		fmt.Fprintf(w, `{"access_token":%q,"expires_in":"3600","resource":"https://storage.azure.com","token_type":"Bearer"}`, token())
 	}))
 	defer msi.Close()
 	s := skyOver(t, azuriteTLS.namespace(t, false))
-	s.proxy.Use((&entra{}).answer)
+	s.Proxy.Use((&entra{}).answer)
 	b, err := s.open(t, func(c *azblob.Config) {
-		c.AccessKey, c.UseAzureADAuth, c.UseMSI, c.ClientID, c.MSIEndpoint = "", true, true, "client", msi.URL+"/token"
+		c.AccessKey, c.UseAzureADAuth, c.UseMSI, c.ClientID, c.MSIEndpoint = "", true, true, client, msi.URL+"/token"
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -212,7 +215,7 @@ func TestManagedIdentity(t *testing.T) {
 	if _, err := b.Write(t.Context(), ws, []byte("state"), backend.Condition{}); err != nil {
 		t.Error(err)
 	}
-	if asked == nil || asked.URL.Path != "/token" || asked.URL.Query().Get("client_id") != "client" {
+	if asked == nil || asked.URL.Path != "/token" || asked.URL.Query().Get("client_id") != client {
 		t.Errorf("it asked %v", asked)
 	}
 }
@@ -235,7 +238,7 @@ esac
 		}
 	}
 	s := skyOver(t, azuriteTLS.namespace(t, false))
-	s.proxy.Use((&entra{key: s.server.SecretKey}).answer)
+	s.Proxy.Use((&entra{key: s.server.SecretKey}).answer)
 	open := func(entra bool) (*azblob.Backend, error) {
 		return s.open(t, func(c *azblob.Config) {
 			c.AccessKey, c.UseAzureADAuth, c.UseCLI, c.ResourceGroupName = "", entra, true, "group"
@@ -251,7 +254,7 @@ esac
 			t.Error(err)
 		}
 	}
-	if n := s.proxy.Count(faultproxy.Path("/subscriptions/selected/resourceGroups/group/providers/Microsoft.Storage/storageAccounts/devstoreaccount1/listKeys")); n != 1 {
+	if n := s.Proxy.Count(faultproxy.Path("/subscriptions/selected/resourceGroups/group/providers/Microsoft.Storage/storageAccounts/devstoreaccount1/listKeys")); n != 1 {
 		t.Errorf("the key was looked up %d times in the subscription that is selected", n)
 	}
 	for _, script := range []string{"true", "echo 'Please run az login' >&2; exit 1"} {
@@ -266,7 +269,7 @@ esac
 func TestLoginFails(t *testing.T) {
 	s := skyOver(t, azuriteTLS.namespace(t, false))
 	e := &entra{}
-	s.proxy.Use(e.answer)
+	s.Proxy.Use(e.answer)
 	b, err := s.open(t, func(c *azblob.Config) {
 		c.AccessKey, c.UseAzureADAuth, c.TenantID, c.ClientID, c.ClientSecret = "", true, tenant, "client", "wrong-secret"
 	})

@@ -168,7 +168,7 @@ func TestCancelled(t *testing.T) {
 					}()
 					start := time.Now()
 					err := o.call(ctx, s.client, s.rev, s.id)
-					if took := time.Since(start); took > 5*time.Second {
+					if took := time.Since(start); took > 30*time.Second { // else it waits for a reply that never comes
 						t.Errorf("it returned after %s", took)
 					}
 					last := nth == s.proxy.Count(nil)

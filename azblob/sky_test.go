@@ -9,19 +9,10 @@ import (
 	"github.com/statelatch/statelatch/internal/faultproxy"
 )
 
-const (
-	metadataHost   = azurecloud.MetadataHost
-	loginHost      = azurecloud.LoginHost
-	managementHost = azurecloud.ManagementHost
-	suffix         = azurecloud.Suffix
-)
-
 // A sky is a namespace in a cloud of its own.
 type sky struct {
 	*namespace
-	cloud *azurecloud.Cloud
-	proxy *faultproxy.Proxy // the cloud's
-	env   []string
+	*azurecloud.Cloud
 }
 
 func newSky(t testing.TB) *sky {
@@ -35,19 +26,18 @@ func skyOver(t testing.TB, n *namespace) *sky {
 	if n.server.CA != nil {
 		opts = append(opts, faultproxy.WithRootCAs(n.server.CA.Pool()))
 	}
-	cloud := azurecloud.Start(t, n.server.Endpoint, opts...)
-	return &sky{n, cloud, cloud.Proxy, cloud.Env}
+	return &sky{n, azurecloud.Start(t, n.server.Endpoint, opts...)}
 }
 
 // open opens a Backend that finds the service by way of the metadata.
 func (s *sky) open(t testing.TB, change func(*azblob.Config)) (*azblob.Backend, error) {
 	t.Helper()
 	config := s.config(nil)
-	config.BlobEndpoint, config.MetadataHost = "", metadataHost
+	config.BlobEndpoint, config.MetadataHost = "", azurecloud.MetadataHost
 	if change != nil {
 		change(&config)
 	}
-	b, err := azblob.Open(context.Background(), config, s.cloud.Tunnel, s.cloud.CAFile)
+	b, err := azblob.Open(context.Background(), config, s.Tunnel, s.CAFile)
 	if err == nil {
 		t.Cleanup(func() { b.Close() })
 	}

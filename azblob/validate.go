@@ -1,14 +1,15 @@
 package azblob
 
 import (
-	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/statelatch/statelatch/backend"
 )
@@ -92,7 +93,11 @@ func (c *Config) checkBlobs(p *problems) {
 
 // checkAccess checks how the account is entered.
 func (c *Config) checkAccess(p *problems) {
-	c.SASToken = backend.Secret(strings.TrimPrefix(string(c.SASToken), "?"))
+	sas := strings.TrimPrefix(strings.TrimSpace(string(c.SASToken)), "?")
+	c.SASToken = backend.Secret(sas)
+	if _, err := url.ParseQuery(sas); err != nil || strings.ContainsFunc(sas, unicode.IsControl) { // the error quotes it
+		p.add("sas_token", "it is not the query of a URL")
+	}
 	if c.AccessKey != "" {
 		if _, err := base64.StdEncoding.DecodeString(string(c.AccessKey)); err != nil {
 			p.add("access_key", "it is not in base64")
@@ -112,13 +117,10 @@ func (c *Config) checkAccess(p *problems) {
 
 // checkIdentity checks how to log in, where that is needed.
 func (c *Config) checkIdentity(p *problems) {
-	if c.ADOServiceConnection != "" && c.ADOServiceConnection2 != "" && c.ADOServiceConnection != c.ADOServiceConnection2 {
-		p.add("ado_service_connection_id", "it differs from ado_pipeline_service_connection_id; set one of them")
-	}
-	c.ADOServiceConnection = cmp.Or(c.ADOServiceConnection, c.ADOServiceConnection2)
 	if !c.logsIn() {
 		return
 	}
+	c.ADOServiceConnection = p.connection(c.ADOServiceConnection, c.ADOServiceConnection2)
 	c.ClientID = p.file("client_id_file_path", c.ClientIDFile, c.ClientID)
 	c.ClientSecret = backend.Secret(p.file("client_secret_file_path", c.ClientSecretFile, string(c.ClientSecret)))
 	if c.UseOIDC && c.OIDCToken == "" && c.OIDCTokenFile == "" && c.OIDCRequestURL == "" {
@@ -135,6 +137,24 @@ func (c *Config) checkIdentity(p *problems) {
 		p.require("oidc_request_url", c.OIDCRequestURL, ", or oidc_token, or oidc_token_file_path")
 		p.require("oidc_request_token", string(c.OIDCRequestToken), ", or oidc_token, or oidc_token_file_path")
 	}
+}
+
+// connection returns the service connection: one that is set rather than one of a
+// variable, and that of OpenTofu's variable last.
+func (p *problems) connection(first, second string) string {
+	from := func(value string, variables ...string) bool {
+		return slices.ContainsFunc(variables, func(name string) bool { return os.Getenv(name) == value })
+	}
+	switch {
+	case first == "":
+		return second
+	case second == "", first == second, from(second, "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID"):
+		return first
+	case from(first, "ARM_ADO_PIPELINE_SERVICE_CONNECTION_ID", "ARM_OIDC_AZURE_SERVICE_CONNECTION_ID"):
+		return second
+	}
+	p.add("ado_service_connection_id", "it differs from ado_pipeline_service_connection_id; set one of them")
+	return first
 }
 
 // logsIn reports whether Entra ID is asked.

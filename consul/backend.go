@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/limit"
 	"github.com/statelatch/statelatch/lock"
 )
 
@@ -206,8 +207,8 @@ const workspaces = "-env:"
 func (c call) below() string { return strings.TrimRight(c.key, "/") + "/" }
 
 func (c call) checkSize(size int) error {
-	if limit := c.backend.config.maxSize(); int64(size) > limit {
-		return c.failed(backend.ErrTooLarge, tooLarge(size, limit))
+	if most := limit.Of(c.backend.config.MaxSize); int64(size) > most {
+		return c.failed(backend.ErrTooLarge, limit.Exceeded(int64(size), most))
 	}
 	return nil
 }

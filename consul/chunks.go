@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/limit"
 	"github.com/statelatch/statelatch/internal/settle"
 )
 
@@ -57,7 +58,7 @@ func (b *Backend) join(ctx context.Context, c call, keys []string) (data []byte,
 				return data, errChunkGone
 			}
 			if data == nil { // all chunks but the last are as long as the first
-				data = make([]byte, 0, min(int64(len(keys))*int64(len(pair.Value)), b.config.maxSize()))
+				data = make([]byte, 0, min(int64(len(keys))*int64(len(pair.Value)), limit.Of(b.config.MaxSize)))
 			}
 			data = append(data, pair.Value...)
 		}

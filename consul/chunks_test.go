@@ -204,10 +204,14 @@ func TestDamage(t *testing.T) {
 		damage func(n *namespace)
 		data   []byte
 	}{
-		"chunk gone":     {func(n *namespace) { n.raw.KV().Delete(n.config.Path+"/"+n.chunks(t)[1], nil) }, large[:512<<10]},
-		"chunk changed":  {func(n *namespace) { n.put(t, n.config.Path+"/"+n.chunks(t)[2], []byte("x")) }, append(slices.Clone(large[:1<<20]), 'x')},
-		"no gzip":        {func(n *namespace) { n.put(t, n.config.Path, []byte("\x1f\x8b rubbish")) }, []byte("\x1f\x8b rubbish")},
-		"gzip cut short": {func(n *namespace) { n.put(t, n.config.Path, zip(t, large)[:1000]) }, zip(t, large)[:1000]},
+		"chunk gone":      {func(n *namespace) { n.raw.KV().Delete(n.config.Path+"/"+n.chunks(t)[1], nil) }, large[:512<<10]},
+		"chunk changed":   {func(n *namespace) { n.put(t, n.config.Path+"/"+n.chunks(t)[2], []byte("x")) }, append(slices.Clone(large[:1<<20]), 'x')},
+		"no gzip":         {func(n *namespace) { n.put(t, n.config.Path, []byte("\x1f\x8b rubbish")) }, []byte("\x1f\x8b rubbish")},
+		"gzip cut short":  {func(n *namespace) { n.put(t, n.config.Path, zip(t, large)[:1000]) }, zip(t, large)[:1000]},
+		"gzip of nothing": {func(n *namespace) { n.put(t, n.config.Path, zip(t, nil)) }, nil},
+		"chunks of nothing": {func(n *namespace) {
+			n.put(t, n.config.Path, []byte(`{"chunks":[],"current-hash":"d41d8cd98f00b204e9800998ecf8427e"}`))
+		}, nil},
 		"foreign chunk": {func(n *namespace) {
 			n.put(t, n.config.Path, fmt.Appendf(nil, `{"chunks":[%q],"current-hash":"x"}`, n.config.Path+"-env:other"))
 		}, nil},

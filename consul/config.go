@@ -42,13 +42,6 @@ type Config struct {
 	Client *api.Client
 }
 
-func (c Config) maxSize() int64 {
-	if c.MaxSize > 0 {
-		return c.MaxSize
-	}
-	return 1 << 30
-}
-
 // New opens a Backend. It makes no request.
 func New(_ context.Context, config Config) (*Backend, error) {
 	b := &Backend{config: config, client: config.Client}
@@ -80,7 +73,7 @@ func (c Config) check() error {
 	if c.Scheme != "" && c.Scheme != "http" && c.Scheme != "https" {
 		add("scheme", "it is http or https")
 	}
-	if (c.CertFile == "") != (c.KeyFile == "") {
+	if tls := c.vendors().TLSConfig; c.Client == nil && (tls.CertFile == "") != (tls.KeyFile == "") { // either may be from a variable
 		add("cert_file", "it and key_file go together")
 	}
 	if c.MaxSize < 0 {
@@ -89,8 +82,9 @@ func (c Config) check() error {
 	return errors.Join(problems...)
 }
 
-// connect makes a client and the transport that Close releases.
-func (c Config) connect() (*api.Client, http.RoundTripper, error) {
+// vendors returns the configuration of the vendor's client: what is set, and else what
+// the variables say.
+func (c Config) vendors() *api.Config {
 	config := api.DefaultConfig()
 	for _, s := range []struct {
 		value string
@@ -108,6 +102,12 @@ func (c Config) connect() (*api.Client, http.RoundTripper, error) {
 		config.HttpAuth = &api.HttpBasicAuth{Username: user, Password: password}
 	}
 	config.Transport.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 17 * time.Second}).DialContext // as Terraform
+	return config
+}
+
+// connect makes a client and the transport that Close releases.
+func (c Config) connect() (*api.Client, http.RoundTripper, error) {
+	config := c.vendors()
 	client, err := api.NewClient(config)
 	if err != nil {
 		return nil, nil, err

@@ -183,9 +183,19 @@ func TestClientCertificate(t *testing.T) {
 	}
 	cert, key := pair("attribute")
 	envCert, envKey := pair("variable")
-	for want, settings := range map[string]backend.Settings{"attribute": {"cert_file": cert, "key_file": key}, "variable": {}} {
-		t.Setenv("CONSUL_CLIENT_CERT", envCert)
-		t.Setenv("CONSUL_CLIENT_KEY", envKey)
+	for _, test := range []struct {
+		want            string
+		settings        backend.Settings
+		envCert, envKey string
+	}{
+		{"attribute", backend.Settings{"cert_file": cert, "key_file": key}, envCert, envKey},
+		{"attribute", backend.Settings{"cert_file": cert}, "", key},
+		{"attribute", backend.Settings{"key_file": key}, cert, ""},
+		{"variable", backend.Settings{}, envCert, envKey},
+	} {
+		want, settings := test.want, test.settings
+		t.Setenv("CONSUL_CLIENT_CERT", test.envCert)
+		t.Setenv("CONSUL_CLIENT_KEY", test.envKey)
 		maps.Copy(settings, backend.Settings{"path": "p", "address": agent.URL, "ca_file": ca})
 		b, err := consul.Driver.Open(t.Context(), settings.Decode)
 		if err != nil {

@@ -9,12 +9,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/limit"
 )
 
 const (
@@ -79,7 +79,7 @@ func compress(data []byte) ([]byte, error) {
 }
 
 // decode returns the state that a pair holds, or leads to; as far as it goes, also
-// with an error.
+// with an error. Without an error it is not empty.
 func (b *Backend) decode(ctx context.Context, c call, pair *api.KVPair) (st backend.State, err error) {
 	st = backend.State{Data: pair.Value, Revision: revisionOf(pair)}
 	idx, chunked := parseIndex(pair.Value)
@@ -98,6 +98,8 @@ func (b *Backend) decode(ctx context.Context, c call, pair *api.KVPair) (st back
 	}
 	if actual := md5Of(st.Data); chunked && idx.Hash != actual {
 		err = c.failed(backend.ErrCorrupt, fmt.Errorf("the chunks have the MD5 %s, but their index says %s", actual, idx.Hash))
+	} else if len(st.Data) == 0 {
+		err = c.failed(backend.ErrCorrupt, errors.New("what is stored stands for an empty state"))
 	}
 	return st, err
 }
@@ -108,8 +110,7 @@ func (c call) decompress(data []byte) ([]byte, error) {
 	if err != nil {
 		return data, c.failed(backend.ErrCorrupt, err)
 	}
-	limit := c.backend.config.maxSize()
-	plain, err := io.ReadAll(io.LimitReader(r, limit+1))
+	plain, err := limit.ReadAll(r, -1, limit.Of(c.backend.config.MaxSize))
 	if err != nil {
 		return data, c.failed(backend.ErrCorrupt, err)
 	}
@@ -136,8 +137,4 @@ func (c call) chunksOf(pair *api.KVPair) []string {
 	}
 	idx, _ := parseIndex(pair.Value)
 	return slices.DeleteFunc(idx.Chunks, func(key string) bool { return !strings.HasPrefix(key, c.tree()) })
-}
-
-func tooLarge(size int, limit int64) error {
-	return fmt.Errorf("it has %d bytes or more, at most %d are allowed (setting max_size)", size, limit)
 }

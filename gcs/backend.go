@@ -11,6 +11,7 @@ import (
 
 	"cloud.google.com/go/storage"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/limit"
 	"github.com/statelatch/statelatch/lock"
 	"google.golang.org/api/iterator"
 )
@@ -50,7 +51,7 @@ func (b *Backend) Read(ctx context.Context, workspace string) (backend.State, er
 }
 
 func (b *Backend) read(ctx context.Context, c call, handle *storage.ObjectHandle) (backend.State, error) {
-	obj, err := b.get(ctx, c, handle, b.config.maxSize())
+	obj, err := b.get(ctx, c, handle, limit.Of(b.config.MaxSize))
 	if err != nil {
 		return backend.State{}, err
 	}
@@ -91,11 +92,11 @@ func (b *Backend) Write(ctx context.Context, workspace string, data []byte, cond
 	if err != nil {
 		return "", err
 	}
-	switch limit := b.config.maxSize(); {
+	switch most := limit.Of(b.config.MaxSize); {
 	case len(data) == 0:
 		return "", c.failed(backend.ErrInvalid, errors.New("an empty state is none; use Delete"))
-	case int64(len(data)) > limit:
-		return "", c.failed(backend.ErrTooLarge, tooLarge(int64(len(data)), limit))
+	case int64(len(data)) > most:
+		return "", c.failed(backend.ErrTooLarge, limit.Exceeded(int64(len(data)), most))
 	}
 	replaces, err := c.generation(cond.Revision)
 	if err != nil {
@@ -154,7 +155,7 @@ func (b *Backend) List(ctx context.Context) iter.Seq2[string, error] {
 		}
 		for attrs, err := range b.objects(ctx, prefix) {
 			if err != nil {
-				yield("", b.readError(ctx, c, "storage.objects.list", err))
+				yield("", b.readError(ctx, c, toList, err))
 				return
 			}
 			b.found.Store(true)

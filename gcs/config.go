@@ -44,13 +44,6 @@ type Config struct {
 	Client *storage.Client
 }
 
-func (c Config) maxSize() int64 {
-	if c.MaxSize > 0 {
-		return c.MaxSize
-	}
-	return 1 << 30
-}
-
 // New opens a Backend. It makes no request.
 func New(ctx context.Context, config Config) (*Backend, error) {
 	b := &Backend{config: config, client: config.Client}
@@ -60,7 +53,7 @@ func New(ctx context.Context, config Config) (*Backend, error) {
 		b.own = true
 	}
 	if err != nil {
-		return nil, &backend.Error{Op: "open", Backend: "gs://" + config.Bucket, Kind: backend.ErrInvalid, Err: err}
+		return nil, &backend.Error{Op: "open", Backend: "gs://" + config.Bucket, Kind: backend.ErrInvalid, Err: notFS(err)}
 	}
 	b.bucket = b.client.Bucket(b.config.Bucket)
 	return b, nil

@@ -3,7 +3,9 @@ package gcs_test
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/url"
 	"os"
@@ -169,6 +171,10 @@ func TestRules(t *testing.T) {
 	home := isolate(t)
 	keyFile := write(t, home, "key", csek+"\n")
 	credentialsFile := write(t, home, "credentials", authorizedUser)
+	if err := os.MkdirAll(filepath.Join(home, ".config", "gcloud"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, home, filepath.Join(".config", "gcloud", "application_default_credentials.json"), "rubbish") // lest the machine be asked whether it is Google's
 	for _, test := range []struct {
 		name     string
 		settings map[string]any
@@ -191,7 +197,12 @@ func TestRules(t *testing.T) {
 		{name: "credentials themselves", settings: map[string]any{"access_token": nil, "credentials": authorizedUser}},
 		{name: "default credentials", settings: map[string]any{"access_token": nil}, env: "GOOGLE_APPLICATION_CREDENTIALS=" + credentialsFile},
 		{name: "credentials that are none", settings: map[string]any{"access_token": nil, "credentials": "~/secret-name"}, text: `setting "credentials": it is neither the path of a readable file nor JSON`},
-		{name: "credentials of no kind", settings: map[string]any{"access_token": nil, "credentials": `{"client_secret":"secret-x"}`}, text: "credentials"},
+		{name: "credentials of no kind", settings: map[string]any{"access_token": nil, "credentials": `{"client_secret":"secret-x"}`}, text: `setting "credentials": its JSON is not`},
+		{name: "credentials of another kind", settings: map[string]any{"access_token": nil, "credentials": `{"type":"secret-x"}`}, text: `setting "credentials": its JSON is not`},
+		{name: "default credentials in no file", settings: map[string]any{"access_token": nil}, env: "GOOGLE_APPLICATION_CREDENTIALS=" + filepath.Join(home, "none"), text: "GOOGLE_APPLICATION_CREDENTIALS does not name a file of credentials: open " + home},
+		{name: "default credentials in no file, to impersonate", settings: map[string]any{"access_token": nil, "impersonate_service_account": "a@p"}, env: "GOOGLE_APPLICATION_CREDENTIALS=" + filepath.Join(home, "none"), text: "GOOGLE_APPLICATION_CREDENTIALS does not name"},
+		{name: "none", settings: map[string]any{"access_token": nil}, text: "no credentials: set credentials or access_token"},
+		{name: "credentials that would be passed over", env: "GOOGLE_API_GO_EXPERIMENTAL_DISABLE_NEW_AUTH_LIB=true", text: "unset it"},
 		{name: "token before credentials", settings: map[string]any{"credentials": "rubbish"}},
 		{name: "a delegate that is null", settings: map[string]any{"impersonate_service_account_delegates": []any{nil}}, text: "impersonate_service_account_delegates"},
 		{name: "endpoint that is no URL", settings: map[string]any{"storage_custom_endpoint": "127.0.0.1:4443"}, text: "storage_custom_endpoint"},
@@ -209,6 +220,8 @@ func TestRules(t *testing.T) {
 				t.Errorf("%v; want %q in it", err, test.text)
 			case err != nil && (strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), csek)):
 				t.Errorf("it shows a secret: %v", err)
+			case errors.Is(err, fs.ErrNotExist):
+				t.Errorf("%v matches fs.ErrNotExist", err)
 			}
 		})
 	}

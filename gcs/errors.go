@@ -5,8 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 
 	"cloud.google.com/go/auth"
@@ -14,6 +17,15 @@ import (
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/internal/settle"
 	"google.golang.org/api/googleapi"
+)
+
+// What a request takes, as the documentation of the package has it: without list, the
+// service denies a GET of what does not exist.
+const (
+	toGet    = "storage.objects.get and list"
+	toList   = "storage.objects.list"
+	toPut    = "storage.objects.create, and delete to replace,"
+	toDelete = "storage.objects.delete, get and list"
 )
 
 // failed is the error of a call.
@@ -41,13 +53,14 @@ func (b *Backend) readError(ctx context.Context, c call, permission string, err 
 // changeError translates the vendor's error of a request that may change something.
 func (b *Backend) changeError(c call, permission string, err error) error {
 	kind, hint := translate(err, permission, b.config)
-	if kind == backend.ErrNotExist && permission == "storage.objects.create" { // on a generation that is gone
+	if kind == backend.ErrNotExist && permission == toPut { // on a generation that is gone
 		kind = backend.ErrConflict
 	}
 	return c.translated(kind, hint, err)
 }
 
 func (c call) translated(kind error, hint string, err error) error {
+	err = notFS(err)
 	if hint != "" {
 		err = fmt.Errorf("%s: %w", hint, err)
 	}
@@ -63,8 +76,8 @@ func (c call) translated(kind error, hint string, err error) error {
 // ErrUnknown for a request that may have been applied.
 func translate(err error, permission string, config Config) (kind error, hint string) {
 	var reply *googleapi.Error
-	var refused *auth.Error
-	var credentials *credentialsError
+	var refused *auth.Error // of a client that New was given
+	var token *credentialsError
 	var certificate *tls.CertificateVerificationError
 	var op *net.OpError
 	switch {
@@ -74,12 +87,12 @@ func translate(err error, permission string, config Config) (kind error, hint st
 		return status(reply, permission, config)
 	case errors.Is(err, storage.ErrObjectNotExist):
 		return backend.ErrNotExist, ""
-	case errors.As(err, &refused) && refused.Temporary():
-		return backend.ErrTransient, "no token is to be had at present"
-	case errors.As(err, &refused) || errors.As(err, &credentials):
-		return backend.ErrPermission, "no token is given for the credentials"
 	case errors.As(err, &certificate):
 		return backend.ErrInvalid, "the endpoint's certificate is not trusted"
+	case errors.As(err, &token) && token.temporary(), errors.As(err, &refused) && refused.Temporary():
+		return backend.ErrTransient, "no token is to be had at present"
+	case errors.As(err, &token), errors.As(err, &refused):
+		return backend.ErrPermission, "no token is given for the credentials"
 	case errors.As(err, &op) && op.Op == "dial":
 		return backend.ErrTransient, "the endpoint cannot be reached"
 	}
@@ -93,7 +106,7 @@ func status(reply *googleapi.Error, permission string, config Config) (kind erro
 	case code == http.StatusUnauthorized:
 		return backend.ErrPermission, "the credentials are missing, wrong or expired"
 	case code == http.StatusForbidden:
-		return backend.ErrPermission, fmt.Sprintf("the credentials need the permission %s on bucket %q", permission, config.Bucket)
+		return backend.ErrPermission, fmt.Sprintf("the credentials need the permissions %s on bucket %q", permission, config.Bucket)
 	case code == http.StatusNotFound && (strings.Contains(text, "bucket does not exist") || strings.Contains(text, "nosuchbucket")):
 		return backend.ErrNoStore, noBucket(config)
 	case code == http.StatusNotFound:
@@ -120,3 +133,27 @@ func noBucket(config Config) string {
 type credentialsError struct{ error }
 
 func (e *credentialsError) Unwrap() error { return e.error }
+
+// temporary reports whether there may be a token later: those who give them were not
+// reached, did not reply in time, or put it off.
+func (e *credentialsError) temporary() bool {
+	var refused *auth.Error
+	if errors.As(e.error, &refused) {
+		return refused.Temporary() || refused.Response != nil && refused.Response.StatusCode >= 500
+	}
+	return errors.As(e.error, new(*url.Error)) || errors.Is(e.error, context.Canceled) || errors.Is(e.error, context.DeadlineExceeded) ||
+		putOff.MatchString(e.Error())
+}
+
+// putOff finds what most of the vendor's providers say of a reply; they pass on the
+// text alone.
+var putOff = regexp.MustCompile(`status code (408|429|5\d\d):`)
+
+// notFS is err, but never one that matches fs.ErrNotExist: a missing file of
+// credentials must not read as "there is no state".
+func notFS(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New(err.Error())
+	}
+	return err
+}

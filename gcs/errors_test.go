@@ -2,6 +2,7 @@ package gcs_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -104,6 +105,22 @@ func TestReplies(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestPermissions has each method be denied: what is named is enough for it.
+func TestPermissions(t *testing.T) {
+	t.Parallel()
+	n := fakegcs.open(t)
+	const read, change, remove = "storage.objects.get and list on", "storage.objects.create, and delete to replace, on", "storage.objects.delete, get and list on"
+	needs := map[string]string{"write": change, "create": change, "lock": change, "delete": remove, "unlock": remove, "list": "storage.objects.list on"}
+	for _, m := range methods {
+		c := n.client(t, nil)
+		defer c.Close()
+		c.proxy.Add(faultproxy.Rule{Times: faultproxy.Always, Fault: faultproxy.Answer(faultproxy.Reply{Status: 403})})
+		if err, want := m.call(t.Context(), c), cmp.Or(needs[m.name], read); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q in it", m.name, err, want)
+		}
 	}
 }
 

@@ -10,14 +10,15 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
+	"cloud.google.com/go/auth"
+	"cloud.google.com/go/auth/credentials"
+	"cloud.google.com/go/auth/credentials/impersonate"
 	"cloud.google.com/go/storage"
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/lock"
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/google"
-	"google.golang.org/api/impersonate"
 	"google.golang.org/api/option"
 )
 
@@ -53,11 +54,6 @@ func (c Config) connect(ctx context.Context) (*storage.Client, error) {
 	if c.UniverseDomain != "" {
 		opts = append(opts, option.WithUniverseDomain(c.UniverseDomain))
 	}
-	credentials, err := c.credentials(ctx, opts)
-	if err != nil {
-		return nil, err
-	}
-	opts = append(opts, credentials...)
 	if c.StorageCustomEndpoint != "" {
 		endpoint, err := c.endpoint()
 		if err != nil {
@@ -65,57 +61,102 @@ func (c Config) connect(ctx context.Context) (*storage.Client, error) {
 		}
 		opts = append(opts, option.WithEndpoint(endpoint))
 	}
-	client, err := storage.NewClient(ctx, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("no credentials: set credentials or access_token, or log in with gcloud auth application-default login: %w", err)
+	if os.Getenv("STORAGE_EMULATOR_HOST") != "" { // for which the vendor's client takes no credentials
+		return storage.NewClient(ctx, opts...)
 	}
-	return client, nil
-}
-
-// credentials returns what authenticates requests to the storage; opts go for those
-// to get there as well.
-func (c Config) credentials(ctx context.Context, opts []option.ClientOption) ([]option.ClientOption, error) {
-	own, err := c.own()
+	if off, err := strconv.ParseBool(os.Getenv(oldAuth)); err == nil && off {
+		return nil, fmt.Errorf("%s is set, with which Google's client would pass over the credentials: unset it", oldAuth)
+	}
+	creds, err := c.credentials()
 	if err != nil {
 		return nil, err
 	}
-	if c.ImpersonateServiceAccount == "" {
-		return append(own, option.WithScopes(storage.ScopeReadWrite)), nil
+	client, err := storage.NewClient(ctx, append(opts, option.WithAuthCredentials(creds))...)
+	if err != nil {
+		return nil, err
 	}
-	source, err := impersonate.CredentialsTokenSource(ctx, impersonate.CredentialsConfig{
+	// By now the client has put a cache around it, in which one call waits for the
+	// token that another has asked for.
+	creds.TokenProvider = tokens{marked{creds.TokenProvider}}
+	return client, nil
+}
+
+// oldAuth has the vendor's client go by credentials that it finds itself.
+const oldAuth = "GOOGLE_API_GO_EXPERIMENTAL_DISABLE_NEW_AUTH_LIB"
+
+// credentials returns what authenticates requests to the storage.
+func (c Config) credentials() (*auth.Credentials, error) {
+	if c.ImpersonateServiceAccount == "" {
+		return c.own(storage.ScopeReadWrite)
+	}
+	own, err := c.own("https://www.googleapis.com/auth/cloud-platform")
+	if err != nil {
+		return nil, err
+	}
+	own.TokenProvider = marked{own.TokenProvider}
+	creds, err := impersonate.NewCredentials(&impersonate.CredentialsOptions{
 		TargetPrincipal: c.ImpersonateServiceAccount,
 		Delegates:       c.ImpersonateServiceAccountDelegates,
 		Scopes:          []string{storage.ScopeReadWrite},
-	}, append(own, opts...)...)
+		Credentials:     own,
+		UniverseDomain:  c.UniverseDomain,
+	})
 	if err != nil {
 		return nil, &backend.SettingError{Name: "impersonate_service_account", Err: err}
 	}
-	return []option.ClientOption{c.authorized(tokens{source})}, nil
+	return creds, nil
 }
 
-// own returns the credentials that are set.
-func (c Config) own() ([]option.ClientOption, error) {
+// own returns the credentials that are set, or those that are found.
+func (c Config) own(scope string) (*auth.Credentials, error) {
+	opts := &credentials.DetectOptions{Scopes: []string{scope}}
 	switch {
 	case c.AccessToken != "":
-		return []option.ClientOption{c.authorized(oauth2.StaticTokenSource(&oauth2.Token{AccessToken: string(c.AccessToken)}))}, nil
-	case c.Credentials == "":
-		return nil, nil
+		return c.static(), nil
+	case c.Credentials != "":
+		return c.parse(opts)
 	}
-	text := []byte(contents(string(c.Credentials)))
-	var kind struct{ Type option.CredentialsType }
-	if err := json.Unmarshal(text, &kind); err != nil { // whose text may quote the credentials
-		return nil, &backend.SettingError{Name: "credentials", Err: errors.New("it is neither the path of a readable file nor JSON")}
+	creds, err := credentials.DetectDefault(opts)
+	const variable = "GOOGLE_APPLICATION_CREDENTIALS"
+	switch {
+	case err != nil && os.Getenv(variable) != "":
+		return nil, fmt.Errorf("%s does not name a file of credentials: %w", variable, err)
+	case err != nil:
+		return nil, fmt.Errorf("no credentials: set credentials or access_token, or log in with gcloud auth application-default login: %w", err)
 	}
-	return []option.ClientOption{option.WithAuthCredentialsJSON(kind.Type, text)}, nil
+	return creds, nil
 }
 
-// authorized makes requests with those tokens, which are taken to be of the universe
-// that is set: the client refuses a source that does not say so.
-func (c Config) authorized(source oauth2.TokenSource) option.ClientOption {
-	return option.WithCredentials(&google.Credentials{
-		TokenSource:            source,
-		UniverseDomainProvider: func() (string, error) { return cmp.Or(c.UniverseDomain, "googleapis.com"), nil },
+// static returns the access token as credentials. It is taken to be of the universe
+// that is set: the client refuses one of another.
+func (c Config) static() *auth.Credentials {
+	return auth.NewCredentials(&auth.CredentialsOptions{
+		TokenProvider: static(c.AccessToken),
+		UniverseDomainProvider: auth.CredentialsPropertyFunc(func(context.Context) (string, error) {
+			return cmp.Or(c.UniverseDomain, "googleapis.com"), nil
+		}),
 	})
+}
+
+type static string
+
+func (s static) Token(context.Context) (*auth.Token, error) {
+	return &auth.Token{Value: string(s)}, nil
+}
+
+// parse reads the setting credentials. No error of it has the vendor's text, which may
+// quote them.
+func (c Config) parse(opts *credentials.DetectOptions) (*auth.Credentials, error) {
+	text := []byte(contents(string(c.Credentials)))
+	var kind struct{ Type credentials.CredType }
+	if err := json.Unmarshal(text, &kind); err != nil {
+		return nil, &backend.SettingError{Name: "credentials", Err: errors.New("it is neither the path of a readable file nor JSON")}
+	}
+	creds, err := credentials.NewCredentialsFromJSON(kind.Type, text, opts)
+	if err != nil {
+		return nil, &backend.SettingError{Name: "credentials", Err: errors.New("its JSON is not that of a service account's key, or of other credentials of Google's, or it is damaged")}
+	}
+	return creds, nil
 }
 
 // endpoint returns the custom endpoint. Terraform documents one that ends in
@@ -133,16 +174,55 @@ func (c Config) endpoint() (string, error) {
 	return u.String(), nil
 }
 
-// tokens marks the error of a source of tokens.
-type tokens struct{ oauth2.TokenSource }
+// marked marks the errors of what gives tokens, unless they are marked: those of
+// credentials that impersonate may be.
+type marked struct{ auth.TokenProvider }
 
-func (t tokens) Token() (*oauth2.Token, error) {
-	token, err := t.TokenSource.Token()
-	if err != nil {
-		return nil, &credentialsError{err}
+func (m marked) Token(ctx context.Context) (*auth.Token, error) {
+	token, err := m.TokenProvider.Token(ctx)
+	if err != nil && !errors.As(err, new(*credentialsError)) {
+		err = &credentialsError{err}
 	}
-	return token, nil
+	return token, err
 }
+
+// tokens waits for a token no longer than ctx, and tells the attempt that it is for
+// whether there was one.
+type tokens struct{ marked }
+
+func (t tokens) Token(ctx context.Context) (token *auth.Token, err error) {
+	done := make(chan struct{})
+	var got *auth.Token
+	var failed error
+	go func() {
+		defer close(done)
+		got, failed = t.marked.Token(ctx)
+	}()
+	select {
+	case <-done:
+		token, err = got, failed
+	case <-ctx.Done():
+		err = &credentialsError{ctx.Err()}
+	}
+	if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
+		a.denied = err
+	}
+	return token, err
+}
+
+// An attempt is one request that may change something. The vendor's client tells only
+// that its context has ended, if it has: not that there was no token, and no request.
+type attempt struct{ denied error }
+
+type attemptKey struct{}
+
+func newAttempt(ctx context.Context) (context.Context, *attempt) {
+	a := new(attempt)
+	return context.WithValue(ctx, attemptKey{}, a), a
+}
+
+// cause returns why the attempt failed; err is what the vendor says.
+func (a *attempt) cause(err error) error { return cmp.Or(a.denied, err) }
 
 // contents returns the contents of the file that s names, or s itself.
 func contents(s string) string {

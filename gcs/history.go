@@ -25,7 +25,7 @@ func (b *Backend) Versions(ctx context.Context, workspace string) iter.Seq2[back
 		}
 		objects, err := b.versions(ctx, c)
 		if err != nil {
-			yield(backend.Version{}, b.readError(ctx, c, "storage.objects.list", err))
+			yield(backend.Version{}, b.readError(ctx, c, toList, err))
 			return
 		}
 		b.found.Store(true)

@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"net/http"
 	"time"
 
 	"cloud.google.com/go/storage"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/limit"
 	"github.com/statelatch/statelatch/internal/settle"
 )
 
@@ -48,16 +48,16 @@ func (b *Backend) handle(c call, csek []byte) *storage.ObjectHandle {
 }
 
 // get fetches an object, its generation and its metadata by one GET. An object of
-// more than limit bytes is ErrTooLarge, and comes without its data.
-func (b *Backend) get(ctx context.Context, c call, handle *storage.ObjectHandle, limit int64) (obj *object, err error) {
+// more than most bytes is ErrTooLarge, and comes without its data.
+func (b *Backend) get(ctx context.Context, c call, handle *storage.ObjectHandle, most int64) (obj *object, err error) {
 	_, err = settle.Do(ctx, settle.Request[struct{}]{Try: func(ctx context.Context) (none struct{}, err error) {
-		obj, err = b.getOnce(ctx, c, handle, limit)
+		obj, err = b.getOnce(ctx, c, handle, most)
 		return none, err
 	}})
 	return obj, err
 }
 
-func (b *Backend) getOnce(ctx context.Context, c call, handle *storage.ObjectHandle, limit int64) (*object, error) {
+func (b *Backend) getOnce(ctx context.Context, c call, handle *storage.ObjectHandle, most int64) (*object, error) {
 	reply, err := handle.NewReader(ctx)
 	if errors.Is(err, storage.ErrObjectNotExist) && !b.found.Load() {
 		// The client drops what this reply says: is it the object that is missing, or
@@ -67,7 +67,7 @@ func (b *Backend) getOnce(ctx context.Context, c call, handle *storage.ObjectHan
 		}
 	}
 	if err != nil {
-		return nil, b.readError(ctx, c, "storage.objects.get", err)
+		return nil, b.readError(ctx, c, toGet, err)
 	}
 	defer reply.Close()
 	b.found.Store(true)
@@ -79,10 +79,10 @@ func (b *Backend) getOnce(ctx context.Context, c call, handle *storage.ObjectHan
 	if obj.generation <= 0 {
 		return nil, c.failed(errors.ErrUnsupported, errors.New("the endpoint does not tell the generation of what it returns"))
 	}
-	if reply.Attrs.Size > limit {
-		return obj, c.failed(backend.ErrTooLarge, tooLarge(reply.Attrs.Size, limit))
+	if reply.Attrs.Size > most {
+		return obj, c.failed(backend.ErrTooLarge, limit.Exceeded(reply.Attrs.Size, most))
 	}
-	obj.data, err = readAll(reply, reply.Attrs.Size, limit)
+	obj.data, err = limit.ReadAll(reply, reply.Attrs.Size, most)
 	switch {
 	case err != nil && ctx.Err() == nil:
 		// The client has tried to go on where the connection broke. It has not found the
@@ -90,19 +90,11 @@ func (b *Backend) getOnce(ctx context.Context, c call, handle *storage.ObjectHan
 		return nil, c.failed(backend.ErrTransient, fmt.Errorf("the reply broke off: %s", err.Error()))
 	case err != nil:
 		return nil, c.failed(ctx.Err(), err)
-	case int64(len(obj.data)) > limit:
+	case int64(len(obj.data)) > most:
 		obj.data = nil
-		return obj, c.failed(backend.ErrTooLarge, tooLarge(limit+1, limit))
+		return obj, c.failed(backend.ErrTooLarge, limit.Exceeded(most+1, most))
 	}
 	return obj, nil
-}
-
-// readAll reads to the end, where the client verifies the checksum, but not far
-// beyond limit. size is a guess, -1 if there is none.
-func readAll(r io.Reader, size, limit int64) ([]byte, error) {
-	buf := bytes.NewBuffer(make([]byte, 0, max(size, 0)+bytes.MinRead))
-	_, err := buf.ReadFrom(io.LimitReader(r, limit+1))
-	return buf.Bytes(), err
 }
 
 // token finds the token in metadata, whose names HTTP spells in its own way.
@@ -115,7 +107,7 @@ func (b *Backend) attrs(ctx context.Context, c call, handle *storage.ObjectHandl
 	return settle.Do(ctx, settle.Request[*storage.ObjectAttrs]{Try: func(ctx context.Context) (*storage.ObjectAttrs, error) {
 		attrs, err := handle.Attrs(ctx)
 		if err != nil {
-			return nil, b.readError(ctx, c, "storage.objects.get", err)
+			return nil, b.readError(ctx, c, toGet, err)
 		}
 		return attrs, nil
 	}})
@@ -190,6 +182,7 @@ func (b *Backend) putOnce(ctx context.Context, c call, p *put) (generation int64
 	}
 	ctx, cancel := context.WithCancel(ctx) // abandons the upload if it fails
 	defer cancel()
+	ctx, attempt := newAttempt(ctx)
 	w := handle.NewWriter(ctx)
 	w.ChunkSize = 0 // one request
 	w.ContentType = contentType
@@ -201,16 +194,16 @@ func (b *Backend) putOnce(ctx context.Context, c call, p *put) (generation int64
 		err = closed // the server's answer, where there is one
 	}
 	if err != nil {
-		return 0, b.changeError(c, "storage.objects.create", err)
+		return 0, b.changeError(c, toPut, attempt.cause(err))
 	}
 	b.found.Store(true)
 	return w.Attrs().Generation, nil
 }
 
-// lookAtPut finds out whether an upload was applied. An object of more than limit
+// lookAtPut finds out whether an upload was applied. An object of more than most
 // bytes is another's.
-func (b *Backend) lookAtPut(ctx context.Context, c call, p *put, limit int64) (*object, settle.Found, error) {
-	obj, err := b.get(ctx, c, p.handle, limit)
+func (b *Backend) lookAtPut(ctx context.Context, c call, p *put, most int64) (*object, settle.Found, error) {
+	obj, err := b.get(ctx, c, p.handle, most)
 	switch {
 	case errors.Is(err, backend.ErrNotExist) && p.replaces == 0:
 		return nil, settle.Before, nil
@@ -231,8 +224,9 @@ func (b *Backend) lookAtPut(ctx context.Context, c call, p *put, limit int64) (*
 func (b *Backend) remove(ctx context.Context, c call, handle *storage.ObjectHandle, generation int64) error {
 	_, err := settle.Do(ctx, settle.Request[struct{}]{
 		Try: func(ctx context.Context) (none struct{}, err error) {
+			ctx, attempt := newAttempt(ctx)
 			if err := handle.If(storage.Conditions{GenerationMatch: generation}).Delete(ctx); err != nil {
-				return none, b.changeError(c, "storage.objects.delete", err)
+				return none, b.changeError(c, toDelete, attempt.cause(err))
 			}
 			return none, nil
 		},
@@ -250,8 +244,4 @@ func (b *Backend) remove(ctx context.Context, c call, handle *storage.ObjectHand
 		Unknown:  func(why error) error { return c.failed(backend.ErrUnknown, why) },
 	})
 	return err
-}
-
-func tooLarge(size, limit int64) error {
-	return fmt.Errorf("it has %d bytes or more, at most %d are allowed (setting max_size)", size, limit)
 }

@@ -258,7 +258,7 @@ func TestImpersonation(t *testing.T) {
 	p := n.proxy(t)
 	isolate(t)
 	g := &google{}
-	proxy, caFile := g.behindProxy(t)
+	proxy, caFile := g.behindProxy(t, g.serve)
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestImpersonation$", "-test.v")
 	cmd.Env = append(os.Environ(), "STATELATCH_IMPERSONATE="+p.URL(), "STATELATCH_BUCKET="+n.config.Bucket, "HTTPS_PROXY="+proxy, "NO_PROXY=127.0.0.1", "SSL_CERT_FILE="+caFile)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -304,7 +304,7 @@ func TestUniverse(t *testing.T) {
 	}
 	isolate(t)
 	g := &google{}
-	proxy, caFile := g.behindProxy(t)
+	proxy, caFile := g.behindProxy(t, g.serve)
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestUniverse$", "-test.v")
 	cmd.Env = append(os.Environ(), "STATELATCH_UNIVERSE=1", "HTTPS_PROXY="+proxy, "SSL_CERT_FILE="+caFile)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -317,7 +317,7 @@ func TestUniverse(t *testing.T) {
 
 // behindProxy puts g behind an HTTP proxy, as the https server of any name. It
 // returns the proxy's URL, and the file of the CA that vouches for g.
-func (g *google) behindProxy(t *testing.T) (proxy, caFile string) {
+func (g *google) behindProxy(t *testing.T, serve http.HandlerFunc) (proxy, caFile string) {
 	t.Helper()
 	ca, err := testservice.NewCA()
 	if err != nil {
@@ -327,7 +327,7 @@ func (g *google) behindProxy(t *testing.T) (proxy, caFile string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.Server = httptest.NewUnstartedServer(http.HandlerFunc(g.serve))
+	g.Server = httptest.NewUnstartedServer(serve)
 	g.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	g.StartTLS()
 	t.Cleanup(g.Close)
@@ -345,7 +345,10 @@ func (g *google) behindProxy(t *testing.T) (proxy, caFile string) {
 		}
 		defer client.Close()
 		io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n")
-		go io.Copy(server, client)
+		go func() {
+			io.Copy(server, client)
+			server.Close()
+		}()
 		io.Copy(client, server)
 	}))
 	t.Cleanup(tunnel.Close)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"net/http"
 	"net/url"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/httpbackend/internal/wire"
+	"github.com/statelatch/statelatch/internal/limit"
 	"github.com/statelatch/statelatch/internal/settle"
 	"github.com/statelatch/statelatch/lock"
 )
@@ -76,11 +76,11 @@ func (b *Backend) Write(ctx context.Context, workspace string, data []byte, cond
 	if err != nil {
 		return "", err
 	}
-	switch limit := b.config.MaxSize; {
+	switch most := b.config.MaxSize; {
 	case len(data) == 0:
 		return "", c.failed(backend.ErrInvalid, errors.New("an empty state is none; use Delete"))
-	case int64(len(data)) > limit:
-		return "", c.failed(backend.ErrTooLarge, tooLarge(int64(len(data)), limit))
+	case int64(len(data)) > most:
+		return "", c.failed(backend.ErrTooLarge, limit.Exceeded(int64(len(data)), most))
 	}
 	return b.change(ctx, newChange(c, b.config.UpdateMethod, data, cond))
 }
@@ -179,8 +179,4 @@ func (b *Backend) call(ctx context.Context, op, workspace string, a *address) (c
 	}
 	c.place = where(a.of(workspace))
 	return c, nil
-}
-
-func tooLarge(size, limit int64) error {
-	return fmt.Errorf("it has %d bytes or more, at most %d are allowed (setting max_size)", size, limit)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/limit"
 )
 
 // Driver opens Backends of type "http" (or "https").
@@ -62,8 +63,6 @@ func New(_ context.Context, config Config) (*Backend, error) {
 	return b, nil
 }
 
-const maxSize = 1 << 30
-
 func (c Config) withDefaults() Config {
 	for _, s := range []struct {
 		method   *string
@@ -73,9 +72,7 @@ func (c Config) withDefaults() Config {
 			*s.method = s.default_
 		}
 	}
-	if c.MaxSize == 0 {
-		c.MaxSize = maxSize
-	}
+	c.MaxSize = limit.Of(c.MaxSize)
 	c.RetryMax = orDefault(c.RetryMax, 2)
 	c.RetryWaitMin = orDefault(c.RetryWaitMin, 1)
 	c.RetryWaitMax = orDefault(c.RetryWaitMax, 30)

@@ -1,7 +1,6 @@
 package httpbackend
 
 import (
-	"bytes"
 	"context"
 	"crypto/md5" // the protocol's own checksum
 	"encoding/base64"
@@ -11,6 +10,7 @@ import (
 	"net/url"
 
 	"github.com/statelatch/statelatch/httpbackend/internal/wire"
+	"github.com/statelatch/statelatch/internal/limit"
 	"github.com/statelatch/statelatch/internal/settle"
 	"github.com/statelatch/statelatch/lock"
 )
@@ -97,22 +97,14 @@ func (b *Backend) send(ctx context.Context, c call, q request) (*reply, error) {
 		ours:   answer.Header.Get(wire.Protocol) == wire.Version,
 	}
 	b.learn(got)
-	if limit := got.limit(q); got.length <= limit {
-		got.body, err = readAll(answer.Body, got.length, limit)
+	if most := got.limit(q); got.length <= most {
+		got.body, err = limit.ReadAll(answer.Body, got.length, most)
 		got.length = max(got.length, int64(len(got.body)))
 	}
 	if err != nil {
 		return nil, c.wireError(ctx, err)
 	}
 	return got, nil
-}
-
-// readAll reads to the end, but not far beyond limit. size is a guess, -1 if there is
-// none.
-func readAll(r io.Reader, size, limit int64) ([]byte, error) {
-	buf := bytes.NewBuffer(make([]byte, 0, max(size, 0)+bytes.MinRead))
-	_, err := buf.ReadFrom(io.LimitReader(r, limit+1))
-	return buf.Bytes(), err
 }
 
 // limit is how much of the body is of interest.

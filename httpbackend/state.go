@@ -16,6 +16,7 @@ import (
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/httpbackend/internal/wire"
+	"github.com/statelatch/statelatch/internal/limit"
 	"github.com/statelatch/statelatch/internal/settle"
 )
 
@@ -33,13 +34,13 @@ func (b *Backend) get(ctx context.Context, c call) (state, error) {
 
 func (b *Backend) getOnce(ctx context.Context, c call) (state, error) {
 	c.changes = false
-	limit := b.config.MaxSize
-	r, err := b.send(ctx, c, request{method: http.MethodGet, url: b.state.of(c.workspaceOrDefault()), limit: limit})
+	most := b.config.MaxSize
+	r, err := b.send(ctx, c, request{method: http.MethodGet, url: b.state.of(c.workspaceOrDefault()), limit: most})
 	switch {
 	case err != nil:
 		return state{}, err
-	case r.status == http.StatusOK && r.length > limit:
-		return state{}, c.failed(backend.ErrTooLarge, tooLarge(r.length, limit))
+	case r.status == http.StatusOK && r.length > most:
+		return state{}, c.failed(backend.ErrTooLarge, limit.Exceeded(r.length, most))
 	case r.status == http.StatusOK && len(r.body) == 0, r.status == http.StatusNoContent:
 		return state{}, c.failed(backend.ErrNotExist, nil)
 	case r.status != http.StatusOK:

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/limit"
 	"github.com/statelatch/statelatch/internal/settle"
 	"github.com/statelatch/statelatch/lock"
 )
@@ -94,8 +95,8 @@ func (b *Backend) Write(ctx context.Context, workspace string, data []byte, cond
 	switch {
 	case len(data) == 0:
 		return "", c.failed(backend.ErrInvalid, errors.New("an empty state is none; use Delete"))
-	case int64(len(data)) > b.config.maxSize():
-		return "", c.failed(backend.ErrTooLarge, tooLarge(int64(len(data)), b.config.maxSize()))
+	case int64(len(data)) > b.limit(c, c.key):
+		return "", c.failed(backend.ErrTooLarge, limit.Exceeded(int64(len(data)), b.limit(c, c.key)))
 	case cond.Revision != backend.AnyRevision && !isETag(cond.Revision):
 		return "", c.failed(backend.ErrConflict, errors.New("no endpoint gives such a revision"))
 	}

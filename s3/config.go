@@ -147,13 +147,6 @@ type Deprecated struct {
 	TransitiveTagKeys         []string          `setting:"assume_role_transitive_tag_keys"`
 }
 
-func (c Config) maxSize() int64 {
-	if c.MaxSize > 0 {
-		return c.MaxSize
-	}
-	return 1 << 30
-}
-
 // New opens a Backend. It makes no request, unless an account list is set.
 func New(ctx context.Context, config Config) (*Backend, error) {
 	b := &Backend{taken: map[string]taken{}}

@@ -10,7 +10,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/middleware"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/limit"
 	"github.com/statelatch/statelatch/internal/settle"
 	"github.com/statelatch/statelatch/lock"
 )
@@ -80,7 +80,7 @@ func (b *Backend) getVersion(ctx context.Context, c call, key string, version *s
 	if version != nil {
 		permission = b.on("s3:GetObjectVersion", key)
 	}
-	limit := b.limit(c, key)
+	most := b.limit(c, key)
 	var refused error
 	obj, err := settled(ctx, b, settle.Request[*object]{Try: func(ctx context.Context) (*object, error) {
 		in := &s3.GetObjectInput{Bucket: &b.config.Bucket, Key: &key, VersionId: version}
@@ -92,14 +92,18 @@ func (b *Backend) getVersion(ctx context.Context, c call, key string, version *s
 		}
 		defer out.Body.Close()
 		obj := newObject(out.ETag, out.ContentLength, out.Metadata, out.LastModified, out.ResultMetadata)
-		if refused = c.acceptable(obj, limit); refused != nil {
+		if refused = c.acceptable(obj, most); refused != nil {
 			return obj, nil
 		}
-		if obj.data, err = readAll(out.Body, obj.size, limit); err != nil {
+		told := obj.size
+		if obj.data, err = limit.ReadAll(out.Body, told, most); err != nil {
 			return nil, b.bodyError(ctx, c, err)
 		}
 		obj.size = int64(len(obj.data))
-		refused = c.acceptable(obj, limit)
+		if told >= 0 && told != obj.size {
+			return nil, b.bodyError(ctx, c, fmt.Errorf("it has %d bytes, and was to have %d", obj.size, told))
+		}
+		refused = c.acceptable(obj, most)
 		return obj, nil
 	}})
 	if refused != nil {
@@ -112,16 +116,16 @@ func (b *Backend) getVersion(ctx context.Context, c call, key string, version *s
 // file, only the state has the configured one.
 func (b *Backend) limit(c call, key string) int64 {
 	if key == c.key {
-		return b.config.maxSize()
+		return limit.Of(b.config.MaxSize)
 	}
 	return lock.MaxInfo
 }
 
 // acceptable refuses an object that is too large, or has no revision.
-func (c call) acceptable(obj *object, limit int64) error {
+func (c call) acceptable(obj *object, most int64) error {
 	switch {
-	case obj.size > limit:
-		return c.failed(backend.ErrTooLarge, tooLarge(obj.size, limit))
+	case obj.size > most:
+		return c.failed(backend.ErrTooLarge, limit.Exceeded(obj.size, most))
 	case obj.etag == "":
 		return c.failed(errors.ErrUnsupported, errNoETag)
 	}
@@ -129,25 +133,6 @@ func (c call) acceptable(obj *object, limit int64) error {
 }
 
 var errNoETag = errors.New("the endpoint sent no ETag, without which no write can be made safe")
-
-// readAll reads a body to its end, where its checksum is verified. Its size is -1 if
-// the server did not tell; then one byte more than limit is read at most.
-func readAll(body io.Reader, size, limit int64) ([]byte, error) {
-	if size < 0 {
-		return io.ReadAll(io.LimitReader(body, limit+1))
-	}
-	data := make([]byte, size)
-	if _, err := io.ReadFull(body, data); err != nil {
-		return nil, err
-	}
-	switch n, err := io.ReadFull(body, make([]byte, 1)); {
-	case n > 0:
-		return nil, fmt.Errorf("it does not end after its %d bytes", size)
-	case !errors.Is(err, io.EOF):
-		return nil, err
-	}
-	return data, nil
-}
 
 // head asks for an object without its bytes.
 func (b *Backend) head(ctx context.Context, c call, key string) (*object, error) {
@@ -358,8 +343,4 @@ func optional(s string) *string {
 		return nil
 	}
 	return &s
-}
-
-func tooLarge(size, limit int64) error {
-	return fmt.Errorf("it has %d bytes, at most %d are allowed (setting max_size)", size, limit)
 }
