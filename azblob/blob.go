@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"io"
 	"maps"
 	"strings"
 	"time"
@@ -83,6 +84,8 @@ func (b *Backend) get(ctx context.Context, c call) ([]byte, *properties, error) 
 		return nil, nil, b.bodyError(ctx, c, err)
 	case got > most:
 		return nil, nil, c.failed(backend.ErrTooLarge, limit.Exceeded(got, most))
+	case got > int64(len(data)):
+		return nil, nil, b.bodyError(ctx, c, io.ErrUnexpectedEOF)
 	}
 	p := &properties{value(reply.ETag), revisionOf(data), lowered(reply.Metadata), leased(reply.LeaseStatus), value(reply.LastModified), time.Now()}
 	if sum := reply.ContentMD5; len(data) > 0 && len(sum) > 0 && p.revision != asRevision(sum) {

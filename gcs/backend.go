@@ -30,6 +30,7 @@ type Backend struct {
 	bucket *storage.BucketHandle
 	csek   []byte      // the customer-supplied key, or nil
 	own    bool        // the client was made by New
+	asks   bool        // it makes no request without one of our tokens
 	found  atomic.Bool // something has shown that there is a bucket
 }
 

@@ -50,7 +50,7 @@ func New(ctx context.Context, config Config) (*Backend, error) {
 	err := b.check()
 	if err == nil && b.client == nil {
 		b.client, err = b.config.connect(ctx)
-		b.own = true
+		b.own, b.asks = true, !emulated()
 	}
 	if err != nil {
 		return nil, &backend.Error{Op: "open", Backend: "gs://" + config.Bucket, Kind: backend.ErrInvalid, Err: notFS(err)}

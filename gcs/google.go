@@ -61,7 +61,7 @@ func (c Config) connect(ctx context.Context) (*storage.Client, error) {
 		}
 		opts = append(opts, option.WithEndpoint(endpoint))
 	}
-	if os.Getenv("STORAGE_EMULATOR_HOST") != "" { // for which the vendor's client takes no credentials
+	if emulated() {
 		return storage.NewClient(ctx, opts...)
 	}
 	if off, err := strconv.ParseBool(os.Getenv(oldAuth)); err == nil && off {
@@ -83,6 +83,10 @@ func (c Config) connect(ctx context.Context) (*storage.Client, error) {
 
 // oldAuth has the vendor's client go by credentials that it finds itself.
 const oldAuth = "GOOGLE_API_GO_EXPERIMENTAL_DISABLE_NEW_AUTH_LIB"
+
+// emulated reports whether the vendor's client goes to an emulator, for which it takes
+// no credentials.
+func emulated() bool { return os.Getenv("STORAGE_EMULATOR_HOST") != "" }
 
 // credentials returns what authenticates requests to the storage.
 func (c Config) credentials() (*auth.Credentials, error) {
@@ -205,24 +209,33 @@ func (t tokens) Token(ctx context.Context) (token *auth.Token, err error) {
 		err = &credentialsError{ctx.Err()}
 	}
 	if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
-		a.denied = err
+		a.granted, a.denied = err == nil, err
 	}
 	return token, err
 }
 
 // An attempt is one request that may change something. The vendor's client tells only
 // that its context has ended, if it has: not that there was no token, and no request.
-type attempt struct{ denied error }
+type attempt struct {
+	asks    bool // whether it is made only with one of our tokens
+	granted bool
+	denied  error
+}
 
 type attemptKey struct{}
 
-func newAttempt(ctx context.Context) (context.Context, *attempt) {
-	a := new(attempt)
+func (b *Backend) newAttempt(ctx context.Context) (context.Context, *attempt) {
+	a := &attempt{asks: b.asks}
 	return context.WithValue(ctx, attemptKey{}, a), a
 }
 
 // cause returns why the attempt failed; err is what the vendor says.
-func (a *attempt) cause(err error) error { return cmp.Or(a.denied, err) }
+func (a *attempt) cause(ctx context.Context, err error) error {
+	if a.denied == nil && a.asks && !a.granted && ctx.Err() != nil { // before it came to that
+		return &credentialsError{ctx.Err()}
+	}
+	return cmp.Or(a.denied, err)
+}
 
 // contents returns the contents of the file that s names, or s itself.
 func contents(s string) string {

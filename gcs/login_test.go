@@ -83,6 +83,33 @@ func TestNoToken(t *testing.T) {
 	}
 }
 
+// TestEndsBeforeTheToken has the context end before a token is asked for: the vendor's
+// client does not tell that from a request without a reply.
+func TestEndsBeforeTheToken(t *testing.T) {
+	t.Parallel()
+	n := fakegcs.open(t)
+	for _, m := range methods {
+		c := n.client(t, nil)
+		defer c.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		err := m.call(&ending{ctx, cancel}, c)
+		if !errors.Is(err, context.Canceled) || errors.Is(err, backend.ErrUnknown) || len(c.proxy.Requests()) > 0 {
+			t.Errorf("%s: %v after %d requests", m.name, err, len(c.proxy.Requests()))
+		}
+	}
+}
+
+// An ending context ends when it is first asked whether it has ended.
+type ending struct {
+	context.Context
+	cancel func()
+}
+
+func (e *ending) Err() error {
+	defer e.cancel()
+	return e.Context.Err()
+}
+
 // denied has each method get no token, for a reason of that kind.
 func denied(t *testing.T, name string, c *client, kind error) {
 	t.Helper()

@@ -182,7 +182,7 @@ func (b *Backend) putOnce(ctx context.Context, c call, p *put) (generation int64
 	}
 	ctx, cancel := context.WithCancel(ctx) // abandons the upload if it fails
 	defer cancel()
-	ctx, attempt := newAttempt(ctx)
+	ctx, attempt := b.newAttempt(ctx)
 	w := handle.NewWriter(ctx)
 	w.ChunkSize = 0 // one request
 	w.ContentType = contentType
@@ -194,7 +194,7 @@ func (b *Backend) putOnce(ctx context.Context, c call, p *put) (generation int64
 		err = closed // the server's answer, where there is one
 	}
 	if err != nil {
-		return 0, b.changeError(c, toPut, attempt.cause(err))
+		return 0, b.changeError(c, toPut, attempt.cause(ctx, err))
 	}
 	b.found.Store(true)
 	return w.Attrs().Generation, nil
@@ -224,9 +224,9 @@ func (b *Backend) lookAtPut(ctx context.Context, c call, p *put, most int64) (*o
 func (b *Backend) remove(ctx context.Context, c call, handle *storage.ObjectHandle, generation int64) error {
 	_, err := settle.Do(ctx, settle.Request[struct{}]{
 		Try: func(ctx context.Context) (none struct{}, err error) {
-			ctx, attempt := newAttempt(ctx)
+			ctx, attempt := b.newAttempt(ctx)
 			if err := handle.If(storage.Conditions{GenerationMatch: generation}).Delete(ctx); err != nil {
-				return none, b.changeError(c, toDelete, attempt.cause(err))
+				return none, b.changeError(c, toDelete, attempt.cause(ctx, err))
 			}
 			return none, nil
 		},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -93,8 +94,8 @@ type acquisition struct {
 	workspace string
 	info      Info
 	opts      Options
-	asked     time.Time     // when the last attempt began
-	doubt     *UnknownError // an attempt that may yet take the lock; nil: there is none
+	asked     time.Time       // when the last attempt began
+	doubts    []*UnknownError // the attempts that may yet take the lock
 }
 
 // take makes one attempt. What it may have left behind, it clears, if it can.
@@ -102,30 +103,52 @@ func (a *acquisition) take(ctx context.Context) (Info, error) {
 	a.asked = time.Now()
 	a.info.Created = a.asked.UTC()
 	stored, err := a.l.Lock(ctx, a.workspace, a.info)
-	if unknown := (*UnknownError)(nil); errors.As(err, &unknown) {
-		a.doubt = unknown
-		if a.clear(ctx) {
-			// Of the cause only the text, and whether ctx ended: its kind would say that
-			// the lock may be there.
-			err = fmt.Errorf("%w: an attempt to lock workspace %q was undone: %v", ErrTransient, a.workspace, unknown.Err)
-			if ctx.Err() != nil {
-				err = fmt.Errorf("%w: %w", ctx.Err(), err)
-			}
-		}
+	var unknown *UnknownError
+	var held *HeldError
+	if !errors.As(err, &unknown) {
+		return stored, err
 	}
-	return stored, err
+	a.doubts = append(a.doubts, unknown)
+	if errors.As(err, &held) && errors.As(held.Err, &unknown) || !a.clear(ctx, unknown.ID) {
+		return Info{}, err // as long as another holds the lock, there is nothing to clear
+	}
+	// Of the cause only the text, and whether ctx ended: its kind would say that the
+	// lock may be there.
+	err = fmt.Errorf("%w: an attempt to lock workspace %q was undone: %v", ErrTransient, a.workspace, unknown.Err)
+	if ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return Info{}, err
 }
 
-// clear takes back what the attempt in doubt has left, and reports whether it was
+// clear takes back what an attempt in doubt has left, and reports whether it was
 // there. Not even "not held" settles the matter: the attempt may arrive after this.
-func (a *acquisition) clear(ctx context.Context) bool {
+func (a *acquisition) clear(ctx context.Context, id string) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.releaseTimeout())
 	defer cancel()
-	if a.l.Unlock(ctx, a.workspace, a.doubt.ID) != nil {
+	if a.l.Unlock(ctx, a.workspace, id) != nil {
 		return false
 	}
-	a.doubt = nil
+	if i := a.doubt(id); i >= 0 { // one: another attempt with that ID may still be on its way
+		a.doubts = slices.Delete(a.doubts, i, i+1)
+	}
 	return true
+}
+
+func (a *acquisition) doubt(id string) int {
+	return slices.IndexFunc(a.doubts, func(u *UnknownError) bool { return u.ID == id })
+}
+
+// late reports whether it was an attempt of ours, after all, that took the lock, and
+// is cleared now.
+func (a *acquisition) late(ctx context.Context, holder Info) bool {
+	if holder.ID != a.info.ID && holder.Ref != a.info.ID {
+		return false
+	}
+	if a.doubt(holder.ID) < 0 {
+		a.doubts = append(a.doubts, &UnknownError{Workspace: a.workspace, ID: holder.ID, Err: errors.New("an attempt took the lock late")})
+	}
+	return a.clear(ctx, holder.ID)
 }
 
 // wait waits for the lock, which held was found to hold, and takes it.
@@ -149,18 +172,16 @@ func (a *acquisition) wait(ctx context.Context, held *HeldError) (Info, error) {
 }
 
 // again looks who holds the lock, and makes an attempt if nobody does, or if that
-// cannot be seen. If it was an attempt in doubt that took the lock after all, it
-// gives that back first.
+// cannot be seen.
 func (a *acquisition) again(ctx context.Context) (Info, error) {
-	holder, err := a.l.Holder(ctx, a.workspace)
-	late := err == nil && (holder.ID == a.info.ID || holder.Ref == a.info.ID)
-	if late {
-		a.doubt = &UnknownError{Workspace: a.workspace, ID: holder.ID, Err: errors.New("an attempt took the lock late")}
-	}
-	if err == nil && !(late && a.clear(ctx)) {
+	if holder, err := a.l.Holder(ctx, a.workspace); err == nil && !a.late(ctx, holder) {
 		return Info{}, &HeldError{Workspace: a.workspace, Holder: holder}
 	}
-	return a.take(ctx)
+	stored, err := a.take(ctx)
+	if held := (*HeldError)(nil); errors.As(err, &held) && a.late(ctx, held.Holder) {
+		return Info{}, fmt.Errorf("%w: a late attempt to lock workspace %q was undone", ErrTransient, a.workspace)
+	}
+	return stored, err
 }
 
 func (a *acquisition) tell(before, held *HeldError) {
@@ -169,8 +190,7 @@ func (a *acquisition) tell(before, held *HeldError) {
 	}
 }
 
-// gaveUp is the error of a wait that ended without the lock. An attempt in doubt may
-// have taken it since it was last looked at.
+// gaveUp is the error of a wait that ended without the lock.
 func (a *acquisition) gaveUp(ctx context.Context, held *HeldError) error {
 	why := context.Cause(ctx)
 	if ctx.Err() == nil {
@@ -178,8 +198,15 @@ func (a *acquisition) gaveUp(ctx context.Context, held *HeldError) error {
 	} else if !errors.Is(why, ctx.Err()) {
 		why = fmt.Errorf("%w: %w", ctx.Err(), why)
 	}
-	if a.doubt != nil && !a.clear(ctx) {
-		why = fmt.Errorf("%w; %w", why, a.doubt)
+	if len(a.doubts) > 0 { // one of them may have taken it since
+		looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.releaseTimeout())
+		defer cancel()
+		if holder, err := a.l.Holder(looking, a.workspace); err == nil {
+			a.late(ctx, holder)
+		}
+	}
+	for _, doubt := range a.doubts {
+		why = fmt.Errorf("%w; %w", why, doubt)
 	}
 	return &HeldError{Workspace: a.workspace, Holder: held.Holder, Err: why}
 }

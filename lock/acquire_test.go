@@ -345,9 +345,72 @@ func TestAcquireFindsItsOwnLateAttempt(t *testing.T) {
 				if now, err := s.Backend.Holder(t.Context(), ws); !test.unknown && !errors.Is(err, lock.ErrNotHeld) {
 					t.Errorf("it left a lock: %v, %v", now, err)
 				}
+				if test.arrives == 0 && slices.Contains(s.made(), "unlock") {
+					t.Error("Unlock while another holds the lock: a server that does not compare the ID would release that") // as some HTTP servers
+				}
 			})
 		})
 	}
+}
+
+// Two attempts end in doubt, each with an ID of its own (the service's): that the second
+// was undone says nothing of the first.
+func TestAcquireRemembersEachDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		s.polled = true
+		holder := mustLock(t, s.Backend, lock.NewInfo("theirs"))
+		held := func(err error) error { return &lock.HeldError{Workspace: ws, Holder: holder, Err: err} }
+		doubt := func(id string) error { return &lock.UnknownError{Workspace: ws, ID: id, Err: lock.ErrTransient} }
+		answers := []error{held(doubt("first")), doubt("second")}
+		s.lock = func(context.Context, lock.Info) (lock.Info, error) {
+			if len(answers) == 0 {
+				return lock.Info{}, held(nil)
+			}
+			answer := answers[0]
+			answers = answers[1:]
+			return lock.Info{}, answer
+		}
+		s.holder = func(context.Context) (lock.Info, error) { return lock.Info{}, errors.ErrUnsupported }
+		s.unlock = func(_ context.Context, id string) error {
+			if id != "second" {
+				t.Errorf("Unlock %q", id)
+			}
+			return nil
+		}
+		_, err := lock.Acquire(t.Context(), s, ws, lock.NewInfo("test"), lock.Options{Timeout: time.Minute})
+		var unknown *lock.UnknownError
+		if !errors.As(err, new(*lock.HeldError)) || !errors.As(err, &unknown) || unknown.ID != "first" {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// A Locker that cannot show a holder still names it in a refusal: here our own late
+// attempt, under an ID of the service's.
+func TestAcquireIsRefusedByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript()
+		s.polled = true
+		s.holder = func(context.Context) (lock.Info, error) { return lock.Info{}, errors.ErrUnsupported }
+		refuse := func(holder lock.Info) func(context.Context, lock.Info) (lock.Info, error) {
+			return func(context.Context, lock.Info) (lock.Info, error) {
+				return lock.Info{}, &lock.HeldError{Workspace: ws, Holder: holder}
+			}
+		}
+		s.lock = func(_ context.Context, info lock.Info) (lock.Info, error) {
+			s.set(func() { s.lock = refuse(lock.Info{ID: "theirs", Ref: info.ID}) })
+			return refuse(lock.Info{ID: "another"})(t.Context(), info)
+		}
+		s.unlock = func(_ context.Context, id string) error {
+			s.set(func() { s.lock, s.unlock = nil, nil })
+			if id != "theirs" {
+				t.Errorf("Unlock %q", id)
+			}
+			return nil
+		}
+		mustRelease(t, mustAcquire(t, s, lock.Options{Timeout: time.Minute}))
+	})
 }
 
 func TestAcquireRefusesATTLThatNobodyRenews(t *testing.T) {

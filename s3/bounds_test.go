@@ -102,3 +102,18 @@ func TestHugeLock(t *testing.T) {
 	unlocks(t, c, held.Holder.ID)
 	heldBy(t, c, "")
 }
+
+// TestRefusedAsTooLarge has somebody in between find a reply too large.
+func TestRefusedAsTooLarge(t *testing.T) {
+	n := setup{objects: minio, file: true}.open(t)
+	w := n.wire(t)
+	c := n.client(t, w)
+	w.objects.Add(faultproxy.Rule{Match: faultproxy.Method("GET"), Times: faultproxy.Always, Fault: faultproxy.Answer(faultproxy.Reply{Status: 413})})
+	if _, err := c.Holder(t.Context(), "default"); !errors.Is(err, backend.ErrTooLarge) {
+		t.Errorf("Holder: %v", err)
+	}
+	w.objects.Add(faultproxy.Rule{Match: faultproxy.Method("PUT"), Fault: faultproxy.CutAfter()})
+	if _, err := c.Write(t.Context(), "default", []byte("x"), backend.Condition{Revision: backend.AnyRevision}); !errors.Is(err, backend.ErrUnknown) {
+		t.Errorf("Write: %v", err)
+	}
+}

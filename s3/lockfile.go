@@ -213,7 +213,7 @@ func (f lockFile) read(ctx context.Context, c call) (*object, error) {
 	switch {
 	case errors.Is(err, backend.ErrNotExist):
 		return nil, c.failed(lock.ErrNotHeld, nil)
-	case errors.Is(err, backend.ErrTooLarge):
+	case errors.Is(err, backend.ErrTooLarge) && obj != nil:
 		return obj, nil
 	}
 	return obj, err

@@ -256,7 +256,7 @@ func (b *Backend) lookAtPut(ctx context.Context, c call, p *put) (etag string, f
 			return "", settle.Before, nil
 		}
 		return "", settle.Other, nil
-	case err != nil && !errors.Is(err, backend.ErrTooLarge):
+	case err != nil && (obj == nil || !errors.Is(err, backend.ErrTooLarge)):
 		return "", settle.Other, err
 	case err == nil && p.made(obj):
 		return obj.etag, settle.Ours, nil

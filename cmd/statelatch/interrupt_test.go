@@ -57,29 +57,26 @@ func TestSignalBeforeCommand(t *testing.T) {
 	}
 }
 
-// TestSignalWhileWaiting: a signal that comes while the lock is waited for acts as usual,
-// and is not saved up for the command.
+// TestSignalWhileWaiting: a signal for the command ends the waiting, if there is none yet,
+// and leaves no lock.
 func TestSignalWhileWaiting(t *testing.T) {
 	w := newWorld(t)
 	w.hold("test:a", "default")
 	s := w.stores.get("a")
 	reached, release := s.faulty.Hang(faulty.Wait, 1)
-	r := w.start("lock", "--url", "test:a", "--lock-timeout", "1m", "--", "sleep", "0.5")
+	defer release()
+	r := w.start("lock", "--url", "test:a", "--lock-timeout", "1m", "--", "sleep", "60")
 	<-reached
-	got := make(chan os.Signal, 1)
-	signal.Notify(got, syscall.SIGUSR1)
 	if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	<-got
-	signal.Stop(got) // returns when all others have got it too
-	if err := s.memory.Unlock(t.Context(), "default", foreignID); err != nil {
-		t.Fatal(err)
-	}
-	release()
-	if code := r.wait(t); code != 0 {
+	if code := r.wait(t); code != 128+int(syscall.SIGUSR1) {
 		t.Errorf("exit code %d: %s", code, r.err)
 	}
+	if err := s.memory.Unlock(t.Context(), "default", foreignID); err != nil {
+		t.Error(err)
+	}
+	w.mustBeFree(t, "test:a", "default")
 }
 
 // TestInterruptedRead: a signal ends the reading of what may never come to its end.

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -65,6 +67,12 @@ func TestJournalScope(t *testing.T) {
 // TestJournalNames: the locks of a run are found by the names that it had, also of a
 // workspace that the source has no longer; and only then is the run forgotten.
 func TestJournalNames(t *testing.T) {
+	t.Run("one of two left", func(t *testing.T) { journalNames(t, "b") })
+	t.Run("all left", func(t *testing.T) { journalNames(t, "a", "b") })
+}
+
+// journalNames has workspaces leave the source after a run that kept its locks.
+func journalNames(t *testing.T, left ...string) {
 	w := newWorld(t)
 	ctx := t.Context()
 	src, dst := w.stores.get("src").memory, w.stores.get("dst")
@@ -77,14 +85,16 @@ func TestJournalNames(t *testing.T) {
 	if code, stdout, stderr := w.statelatch("", "copy", "test:src", "test:dst"); code != exitPermission {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
-	if err := src.Delete(ctx, "b", backend.Condition{Revision: backend.AnyRevision}); err != nil {
-		t.Fatal(err)
+	for _, name := range left {
+		if err := src.Delete(ctx, name, backend.Condition{Revision: backend.AnyRevision}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, stdout, _ := w.statelatch("", "copy", "test:src", "test:dst"); !strings.Contains(stdout, "b: failed, destination: ") {
 		t.Errorf("the lock of b could not be broken, and it says %s", stdout)
 	}
 	dst.faulty.Heal()
-	if out := w.ok("copy", "test:src", "test:dst"); !strings.Contains(out, "Resumed") || !strings.Contains(out, "1 workspace: 0 copied, 1 equal") {
+	if out := w.ok("copy", "test:src", "test:dst"); !strings.Contains(out, "Resumed") || !strings.Contains(out, fmt.Sprintf(": 0 copied, %d equal", 2-len(left))) {
 		t.Errorf("%s", out)
 	}
 	w.mustBeFree(t, "test:dst", "a")
@@ -114,6 +124,22 @@ func TestJournalPlace(t *testing.T) {
 	}
 	t.Chdir("../two")
 	w.ok("copy", "local:a.tfstate", "local:b.tfstate")
+}
+
+// TestJournalInterrupted: a run that a signal ends before its names are entered leaves
+// nothing behind.
+func TestJournalInterrupted(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	w.stores.get("src").faulty.After(faulty.List, 1, func(context.Context) error { cancel(signalled{os.Interrupt}); return nil })
+	var out, errs bytes.Buffer
+	code := w.run(ctx, []string{"copy", "test:src", "test:dst"}, strings.NewReader(""), &out, &errs)
+	if code != exitInterrupted || strings.Contains(errs.String(), "changed") {
+		t.Errorf("exit code %d: %s%s", code, &out, &errs)
+	}
+	if out := w.ok("copy", "test:src", "test:dst"); strings.Contains(out, "Resumed") {
+		t.Errorf("it is not forgotten: %s", out)
+	}
 }
 
 // TestJournalFails: that the journal could not be written to its end is told.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -164,16 +165,10 @@ func (c *cli) runLocked(ctx context.Context, l lock.Locker, workspace string, t 
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, child.Forwarded()...)
 	defer signal.Stop(signals)
-	onWait := t.opts.OnWait
-	t.opts.OnWait = func(held *lock.HeldError) { // there may never be a command to get them
-		actAsUsual(signals)
-		onWait(held)
-	}
-	held, err := acquireUnended(ctx, l, workspace, t)
+	held, err := c.acquireSignalled(ctx, l, workspace, t, signals)
 	if err != nil {
 		return err
 	}
-	signal.Notify(signals, child.Forwarded()...) // again, if it has waited
 	code, err := c.runChild(ctx, held, workspace, signals, t.killAfter, args)
 	lost := context.Cause(held.Context())
 	released := guard.Release(ctx, held)
@@ -189,16 +184,36 @@ func (c *cli) runLocked(ctx context.Context, l lock.Locker, workspace string, t 
 	return released
 }
 
-// actAsUsual lets signals act as if they had never been asked for, those that have come
-// already too.
-func actAsUsual(signals chan os.Signal) {
-	signal.Stop(signals)
-	for len(signals) > 0 {
-		s := <-signals
-		if self, err := os.FindProcess(os.Getpid()); err == nil {
-			_ = self.Signal(s)
-		}
+// acquireSignalled is acquireUnended, where signals end the waiting: there may never be
+// a command to get them.
+func (c *cli) acquireSignalled(ctx context.Context, l lock.Locker, workspace string, t taking, signals <-chan os.Signal) (*lock.Lock, error) {
+	waiting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var stop error
+	var group sync.WaitGroup
+	taken := make(chan struct{})
+	listen := sync.OnceFunc(func() {
+		group.Go(func() {
+			select {
+			case s := <-signals:
+				stop = signalled{s}
+				cancel(stop)
+			case <-taken:
+			}
+		})
+	})
+	onWait := t.opts.OnWait
+	t.opts.OnWait = func(held *lock.HeldError) {
+		listen()
+		onWait(held)
 	}
+	held, err := acquireUnended(waiting, l, workspace, t)
+	close(taken)
+	group.Wait()
+	if err == nil && stop != nil {
+		err = errors.Join(context.Canceled, stop, guard.Release(ctx, held))
+	}
+	return held, err
 }
 
 // acquireUnended takes a lock whose context does not end with ctx: a command that was

@@ -91,7 +91,7 @@ func (j *Journal) Enter(ctx context.Context, names []string) error {
 	return j.write(ctx)
 }
 
-func (j *Journal) write(ctx context.Context) (err error) {
+func (j *Journal) write(ctx context.Context) error {
 	cond := backend.Condition{Revision: j.rev, LockID: j.lockID}
 	if len(j.runs) == 0 {
 		return j.b.Delete(ctx, backend.DefaultWorkspace, cond)
@@ -100,7 +100,10 @@ func (j *Journal) write(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	j.rev, err = j.b.Write(ctx, backend.DefaultWorkspace, data, cond)
+	rev, err := j.b.Write(ctx, backend.DefaultWorkspace, data, cond)
+	if err == nil {
+		j.rev = rev
+	}
 	return err
 }
 
@@ -114,7 +117,7 @@ func (j *Journal) Abandon() { j.b.Close() }
 func (j *Journal) Close(ctx context.Context, results []Result, whole bool) error {
 	defer j.b.Close()
 	ctx = context.WithoutCancel(ctx)
-	through := whole && len(results) > 0 && !slices.ContainsFunc(results, func(r Result) bool { return r.Status == Failed })
+	through := whole && !slices.ContainsFunc(results, func(r Result) bool { return r.Status == Failed })
 	j.runs = slices.DeleteFunc(j.runs, func(r run) bool {
 		if r.ID == j.Run {
 			return !slices.ContainsFunc(results, leavesLock)
