@@ -76,7 +76,7 @@ func (b *Backend) Write(ctx context.Context, workspace string, data []byte, cond
 	if err != nil {
 		return "", err
 	}
-	switch most := b.config.MaxSize; {
+	switch most := limit.Of(b.config.MaxSize); {
 	case len(data) == 0:
 		return "", c.failed(backend.ErrInvalid, errors.New("an empty state is none; use Delete"))
 	case int64(len(data)) > most:

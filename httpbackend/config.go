@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/statelatch/statelatch/backend"
-	"github.com/statelatch/statelatch/internal/limit"
 )
 
 // Driver opens Backends of type "http" (or "https").
@@ -46,7 +45,7 @@ type Config struct {
 	RetryWaitMin *float64 `setting:"retry_wait_min" env:"TF_HTTP_RETRY_WAIT_MIN"`
 	RetryWaitMax *float64 `setting:"retry_wait_max" env:"TF_HTTP_RETRY_WAIT_MAX"`
 
-	// MaxSize is the largest state in bytes, 1 GiB if not set.
+	// MaxSize is the largest state in bytes; 0 means 1 GiB.
 	MaxSize int64 `setting:"max_size"`
 
 	// Client is a ready client, instead of one made from the certificates above. The
@@ -72,7 +71,6 @@ func (c Config) withDefaults() Config {
 			*s.method = s.default_
 		}
 	}
-	c.MaxSize = limit.Of(c.MaxSize)
 	c.RetryMax = orDefault(c.RetryMax, 2)
 	c.RetryWaitMin = orDefault(c.RetryWaitMin, 1)
 	c.RetryWaitMax = orDefault(c.RetryWaitMax, 30)

@@ -34,7 +34,7 @@ func (b *Backend) get(ctx context.Context, c call) (state, error) {
 
 func (b *Backend) getOnce(ctx context.Context, c call) (state, error) {
 	c.changes = false
-	most := b.config.MaxSize
+	most := limit.Of(b.config.MaxSize)
 	r, err := b.send(ctx, c, request{method: http.MethodGet, url: b.state.of(c.workspaceOrDefault()), limit: most})
 	switch {
 	case err != nil:

@@ -3,7 +3,6 @@ package s3
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"net/http"
 	"path"
@@ -131,10 +130,7 @@ func (b *Backend) replace(ctx context.Context, c call, data []byte, revision bac
 		p.ifMatch = string(revision)
 	}
 	etag, err = b.put(ctx, c, p)
-	switch {
-	case err == nil && revision == "":
-		return etag, b.verified(ctx, c, p)
-	case revision == "" && errors.Is(err, backend.ErrConflict):
+	if revision == "" && errors.Is(err, backend.ErrConflict) {
 		empty, looked := b.overEmpty(ctx, c, p)
 		if looked != nil {
 			return "", looked
@@ -158,23 +154,6 @@ func (b *Backend) overEmpty(ctx context.Context, c call, p *put) (bool, error) {
 	}
 	p.ifNoneMatch, p.ifMatch = "", obj.etag
 	return true, nil
-}
-
-// verified removes a state again if the endpoint turns out to ignore the condition
-// under which it was created.
-func (b *Backend) verified(ctx context.Context, c call, p *put) error {
-	err := b.verifyCreate(ctx, c, p)
-	switch {
-	case err == nil:
-		return nil
-	case !errors.Is(err, errors.ErrUnsupported):
-		// Of err only the text: its kind may claim that nothing has changed.
-		return c.failed(backend.ErrUnknown, ended(ctx, fmt.Errorf("the state was written, but perhaps over another's: %v", err)))
-	}
-	if left := b.removeOnce(ctx, c, p.key, ""); left != nil {
-		return c.failed(backend.ErrUnknown, fmt.Errorf("%v; and what was written was not removed: %v", err, left))
-	}
-	return err
 }
 
 // Delete implements [backend.Backend]: a HEAD and a conditional DELETE. Where the

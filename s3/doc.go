@@ -49,11 +49,10 @@
 // an endpoint that conditions = "honoured" declares to be like it, are trusted; a ready
 // client that resolves endpoints in a way of its own is not AWS. Any other endpoint is
 // found out by use: on the first lock file that was won, two requests that have to be
-// refused; without lock files, one before the first conditional write, two for the
-// first creation. An endpoint that accepts them is refused, unless conditions =
+// refused; without lock files, one before the first conditional write, three before
+// the first creation. An endpoint that accepts them is refused, unless conditions =
 // "ignored" accepts it knowingly. As long as it cannot be found out, since such a
-// request fails in another way, a call fails: a lock is given back, a write is not
-// made, and a first state that is there already is backend.ErrUnknown.
+// request fails in another way, a call fails: a lock is given back, a write is not made.
 //
 // An endpoint that falls short on DELETE alone is good enough: MinIO, which ignores
 // If-Match there, and versitygw, which accepts a DELETE of what is gone. A deleted
@@ -100,8 +99,8 @@
 // On endpoints other than AWS, until it is known what they honour, Write and Delete,
 // and Lock and Renew of a lock with a TTL, also put an object KEY.statelatch-probe-…
 // beside the state, and delete it. One that is left, by a call that was cancelled or
-// whose replies were lost, can be deleted. There Write may also have to delete the
-// first state that it has just put, and Delete to put an empty object.
+// whose replies were lost, can be deleted. There Delete may also have to put an empty
+// object.
 //
 // S3 answers a GET of a missing object with 403 instead of 404 to credentials that
 // lack s3:ListBucket on the bucket; grant it (a condition on s3:prefix is enough),

@@ -122,24 +122,35 @@ func (b *Backend) require(ctx context.Context, c call, header string, condition 
 }
 
 // prepareWrite makes sure that the condition of a write means something. Where
-// conditions are ignored knowingly, and where a creation itself is to show whether
-// they are, see verifyCreate, it compares the revision.
+// conditions are ignored knowingly, it compares the revision.
 func (b *Backend) prepareWrite(ctx context.Context, c call, revision backend.Revision) error {
 	condition := &b.endpoint.replaces
 	if revision == "" {
 		condition = &b.endpoint.creates
 	}
-	switch known := b.endpoint.of(condition); {
-	case revision == backend.AnyRevision || known == honoured:
+	switch {
+	case revision == backend.AnyRevision || b.endpoint.of(condition) == honoured:
 		return nil
 	case b.config.Conditions == ConditionsIgnored:
 		return b.compare(ctx, c, revision)
-	case revision != "":
-		return b.requireReplace(ctx, c)
-	case known == ignored:
-		return c.ignores("If-None-Match")
+	case revision == "":
+		return b.requireCreate(ctx, c)
 	}
-	return b.compare(ctx, c, revision)
+	return b.requireReplace(ctx, c)
+}
+
+// requireCreate finds out whether the endpoint honours If-None-Match by a second PUT
+// of a scratch object, which has to be refused.
+func (b *Backend) requireCreate(ctx context.Context, c call) error {
+	err := b.require(ctx, c, "If-None-Match", &b.endpoint.creates, func(ctx context.Context) error {
+		return b.onScratch(ctx, c, func(p *put) error {
+			p.ifNoneMatch = "*"
+			_, err := b.putOnce(ctx, c, p)
+			b.endpoint.learn(&b.endpoint.creates, err) // whether or not the object can be removed
+			return err
+		})
+	})
+	return c.unchanged(ctx, err)
 }
 
 // requireReplace finds out whether the endpoint honours If-Match on a PUT by a PUT
@@ -176,8 +187,8 @@ func (b *Backend) compare(ctx context.Context, c call, revision backend.Revision
 }
 
 // verifyCreate finds out whether the endpoint honours If-None-Match, by repeating
-// the PUT that has just created an object: it has to be refused. One that was
-// accepted is repeated once more, since somebody may have deleted the object.
+// the PUT that has just created a lock file: it has to be refused. One that was
+// accepted is repeated once more, since somebody may have deleted the file.
 func (b *Backend) verifyCreate(ctx context.Context, c call, p *put) error {
 	again := *p
 	again.ifNoneMatch, again.ifMatch = "*", ""

@@ -148,13 +148,28 @@ func TestUndecidedLock(t *testing.T) {
 }
 
 // TestUndecidedCreation has what is to show that the endpoint ignores If-None-Match
-// fail after the first state was written.
+// fail: nothing is written over what another has created.
 func TestUndecidedCreation(t *testing.T) {
-	n := setup{objects: s3rver}.open(t)
-	w := n.wire(t)
-	w.objects.Add(faultproxy.Rule{Match: isState("PUT"), Nth: 2, Times: faultproxy.Always, Fault: faultproxy.Answer(busy)})
-	_, err := n.client(t, w, func(c *s3.Config) { c.MaxRetries = 2 }).Write(t.Context(), "default", []byte("one"), backend.Condition{})
-	wants(t, "Write", err, backend.ErrUnknown)
+	for name, test := range map[string]struct {
+		rule faultproxy.Rule
+		kind error
+	}{
+		"second throttled":          {faultproxy.Rule{Match: isScratch("PUT"), Nth: 2, Times: faultproxy.Always, Fault: faultproxy.Answer(busy)}, backend.ErrTransient},
+		"throttled once":            {faultproxy.Rule{Match: isScratch("PUT"), Nth: 2, Fault: faultproxy.Answer(busy)}, errors.ErrUnsupported},
+		"no permission to clean up": {faultproxy.Rule{Match: isScratch("DELETE"), Times: faultproxy.Always, Fault: faultproxy.Answer(s3Error(403, "AccessDenied"))}, errors.ErrUnsupported},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := setup{objects: s3rver}.open(t)
+			w := n.wire(t)
+			n.put(t, n.config.Key, "another's")
+			w.add(test.rule)
+			_, err := n.client(t, w, func(c *s3.Config) { c.MaxRetries = 2 }).Write(t.Context(), "default", []byte("one"), backend.Condition{})
+			wants(t, "Write", err, test.kind)
+			if got := n.object(t, n.config.Key); got != "another's" {
+				t.Errorf("the state is %q", got)
+			}
+		})
+	}
 }
 
 // TestFoundOutByAnother has a lock taken while another call of the same Backend finds
