@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/statelatch/statelatch/statefile"
@@ -23,8 +24,9 @@ type Config struct {
 func (c Config) String() string {
 	gate := ""
 	if c.Gate != "" {
-		// The second condition ends it when the program has been killed.
-		wait := fmt.Sprintf("while [ ! -e '%s' ] && kill -0 $PPID; do sleep 0.05; done", c.Gate)
+		// The other conditions end it when the program has been killed (whoever is orphaned
+		// before it begins has a parent that never ends), and at the latest with the test.
+		wait := fmt.Sprintf("while [ ! -e '%s' ] && [ -d '%s' ] && kill -0 $PPID; do sleep 0.05; done", c.Gate, filepath.Dir(c.Gate))
 		gate = fmt.Sprintf("  provisioner \"local-exec\" {\n    command = %q\n  }\n", wait)
 	}
 	return fmt.Sprintf(`terraform {
