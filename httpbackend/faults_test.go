@@ -38,7 +38,7 @@ var chances = []faultproxy.Chance{
 
 // rounds are those of clients whose requests fail.
 func rounds(t *testing.T) trial.Rounds {
-	return trial.Rounds{Count: 1040, Shards: 8, Told: true, Open: func() (lock.Locker, func(uint64) trial.Client) {
+	return trial.Rounds{Count: 1040, Shards: 40, Told: true, Open: func() (lock.Locker, func(uint64) trial.Client) {
 		store, p := overMemory(t)
 		return store, func(seed uint64) trial.Client {
 			c := p.client(t)
