@@ -2,22 +2,15 @@ package all_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/httpbackend/server"
+	"github.com/statelatch/statelatch/internal/testservice"
 )
 
 // An entrance is a way to be let in.
@@ -33,65 +26,31 @@ func basicEntrance(*testing.T) entrance {
 
 // mutualEntrance lets those in who have a certificate.
 func mutualEntrance(t *testing.T) entrance {
-	ca, caKey := certify(t, "CA", nil, nil)
-	host, hostKey := certify(t, "host", ca, caKey)
-	ann, annKey := certify(t, "ann", ca, caKey)
-	pair, err := tls.X509KeyPair(pemOf("CERTIFICATE", host.Raw), keyPEM(t, hostKey))
+	ca, err := testservice.NewCA()
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(ca)
+	host, err := ca.Issue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ann, err := ca.IssueClient("ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := testservice.PEM(ann)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return entrance{
 		auth: server.ClientCertificate,
-		tls:  &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12},
+		tls:  &tls.Config{Certificates: []tls.Certificate{host}, ClientCAs: ca.Pool(), ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12},
 		settings: map[string]string{
-			"client_ca_certificate_pem": string(pemOf("CERTIFICATE", ca.Raw)),
-			"client_certificate_pem":    string(pemOf("CERTIFICATE", ann.Raw)),
-			"client_private_key_pem":    string(keyPEM(t, annKey)),
+			"client_ca_certificate_pem": string(ca.PEM),
+			"client_certificate_pem":    string(cert),
+			"client_private_key_pem":    string(key),
 		},
 	}
-}
-
-// certify issues a certificate; without a CA, one of a CA.
-func certify(t *testing.T, name string, ca *x509.Certificate, caKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: ca == nil,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	if ca == nil {
-		ca, caKey = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca, &key.PublicKey, caKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert, key
-}
-
-func keyPEM(t *testing.T, key *ecdsa.PrivateKey) []byte {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pemOf("PRIVATE KEY", der)
-}
-
-func pemOf(typ string, der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: typ, Bytes: der})
 }
 
 // serve serves b for the length of the test, and returns the address of its default

@@ -81,11 +81,11 @@ func (b *Backend) Write(ctx context.Context, workspace string, data []byte, cond
 	if err != nil {
 		return "", err
 	}
-	switch {
+	switch most := limit.Of(b.config.MaxSize); {
 	case len(data) == 0:
 		return "", c.failed(backend.ErrInvalid, errors.New("an empty state is none; use Delete"))
-	case int64(len(data)) > limit.Of(b.config.MaxSize):
-		return "", c.failed(backend.ErrTooLarge, limit.Exceeded(int64(len(data)), limit.Of(b.config.MaxSize)))
+	case int64(len(data)) > most:
+		return "", c.failed(backend.ErrTooLarge, limit.Exceeded(int64(len(data)), most))
 	}
 	p := b.known(workspace)
 	switch {

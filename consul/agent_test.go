@@ -2,16 +2,10 @@ package consul_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -180,11 +174,15 @@ func TestTLSAndUnixSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serverKey, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	serverCert, serverKey, err := testservice.PEM(cert)
 	if err != nil {
 		t.Fatal(err)
 	}
-	clientCert, clientKey := selfSigned(t, "client")
+	clients, err := testservice.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	clientCert, clientKey := pair(t, clients, "client")
 	caFile, clientFile, keyFile := file("ca.pem", ca.PEM), file("client.pem", clientCert), file("client.key", clientKey)
 	socketDir, err := os.MkdirTemp("", "consul") //nolint:usetesting // a socket's path is short
 	if err != nil {
@@ -197,8 +195,7 @@ func TestTLSAndUnixSocket(t *testing.T) {
 		addresses { http = %q, https = "127.0.0.1" }
 		ports { https = %s }
 		tls { defaults { ca_file = %q, cert_file = %q, key_file = %q }, https { verify_incoming = true } }`,
-		socket, tls, file("trusted.pem", clientCert), file("server.pem", pemOf(cert.Certificate[0])),
-		file("server.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: serverKey}))), n.raw)
+		socket, tls, file("trusted.pem", clients.PEM), file("server.pem", serverCert), file("server.key", serverKey)), n.raw)
 
 	plain := n.client(t)
 	rev := mustWrite(t, plain, []byte("one"), backend.Condition{})
@@ -219,28 +216,18 @@ func TestTLSAndUnixSocket(t *testing.T) {
 	check(t, "Read without a certificate", err, kind, "cert_file and key_file")
 }
 
-// selfSigned makes a certificate of a client of that name, which vouches for itself.
-func selfSigned(t *testing.T, name string) (cert, key []byte) {
+// pair issues the certificate of a client of that name, in PEM.
+func pair(t *testing.T, ca *testservice.CA, name string) (cert, key []byte) {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	issued, err := ca.IssueClient(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	cert, key, err = testservice.PEM(issued)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bytes, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pemOf(der), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: bytes})
+	return cert, key
 }
 
 func pemOf(der []byte) []byte {

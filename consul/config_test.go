@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/consul/api"
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/consul"
+	"github.com/statelatch/statelatch/internal/testservice"
 )
 
 // noEnv hides what the environment says to Consul's client.
@@ -177,12 +178,16 @@ func TestClientCertificate(t *testing.T) {
 		return path
 	}
 	ca := file(pemOf(agent.Certificate().Raw))
-	pair := func(name string) (cert, key string) {
-		c, k := selfSigned(t, name)
+	clients, err := testservice.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := func(name string) (cert, key string) {
+		c, k := pair(t, clients, name)
 		return file(c), file(k)
 	}
-	cert, key := pair("attribute")
-	envCert, envKey := pair("variable")
+	cert, key := files("attribute")
+	envCert, envKey := files("variable")
 	for _, test := range []struct {
 		want            string
 		settings        backend.Settings

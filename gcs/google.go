@@ -191,7 +191,7 @@ func (m marked) Token(ctx context.Context) (*auth.Token, error) {
 }
 
 // tokens waits for a token no longer than ctx, and tells the attempt that it is for
-// whether there was one.
+// that there was one.
 type tokens struct{ marked }
 
 func (t tokens) Token(ctx context.Context) (token *auth.Token, err error) {
@@ -209,32 +209,28 @@ func (t tokens) Token(ctx context.Context) (token *auth.Token, err error) {
 		err = &credentialsError{ctx.Err()}
 	}
 	if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
-		a.granted, a.denied = err == nil, err
+		a.granted = err == nil
 	}
 	return token, err
 }
 
 // An attempt is one request that may change something. The vendor's client tells only
-// that its context has ended, if it has: not that there was no token, and no request.
-type attempt struct {
-	asks    bool // whether it is made only with one of our tokens
-	granted bool
-	denied  error
-}
+// that its context has ended, if it has: not that there was no token yet, and no request.
+type attempt struct{ granted bool }
 
 type attemptKey struct{}
 
 func (b *Backend) newAttempt(ctx context.Context) (context.Context, *attempt) {
-	a := &attempt{asks: b.asks}
+	a := &attempt{granted: !b.asks}
 	return context.WithValue(ctx, attemptKey{}, a), a
 }
 
 // cause returns why the attempt failed; err is what the vendor says.
 func (a *attempt) cause(ctx context.Context, err error) error {
-	if a.denied == nil && a.asks && !a.granted && ctx.Err() != nil { // before it came to that
+	if !a.granted && ctx.Err() != nil {
 		return &credentialsError{ctx.Err()}
 	}
-	return cmp.Or(a.denied, err)
+	return err
 }
 
 // contents returns the contents of the file that s names, or s itself.

@@ -1,28 +1,22 @@
 package httpbackend_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"io"
 	"maps"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/httpbackend"
+	"github.com/statelatch/statelatch/internal/testservice"
 	"github.com/statelatch/statelatch/lock"
 )
 
@@ -139,24 +133,20 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
-// clientPair makes a certificate that vouches for itself.
+// clientPair returns a client's certificate and key.
 func clientPair(t *testing.T, name string) (cert, key string) {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ca, err := testservice.NewCA()
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	issued, err := ca.IssueClient(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	c, k, err := testservice.PEM(issued)
 	if err != nil {
 		t.Fatal(err)
 	}
-	encode := func(kind string, der []byte) string {
-		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-	}
-	return encode("CERTIFICATE", der), encode("PRIVATE KEY", secret)
+	return string(c), string(k)
 }

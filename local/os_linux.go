@@ -52,8 +52,8 @@ func fcntl(f *os.File, cmd int, l *unix.Flock_t) error {
 // reserve takes the space for the first size bytes of f, so that writing them does
 // not fail for want of it.
 func reserve(f *os.File, size int64) error {
-	var err error
-	for again := true; again; again = errors.Is(err, unix.EINTR) {
+	err := error(unix.EINTR)
+	for errors.Is(err, unix.EINTR) {
 		err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
 	}
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {

@@ -47,11 +47,14 @@ func (o Options) check() time.Duration {
 	return o.Check
 }
 
-func (o Options) releaseTimeout() time.Duration {
-	if o.ReleaseTimeout <= 0 {
-		return 5 * time.Second
+// cleanup returns a context for what goes on when ctx has ended, which ReleaseTimeout
+// bounds.
+func (o Options) cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout := o.ReleaseTimeout
+	if timeout <= 0 {
+		timeout = 5 * time.Second
 	}
-	return o.ReleaseTimeout
+	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
 }
 
 // Acquire takes the lock of a workspace, waiting for it as opts say, and keeps
@@ -124,7 +127,7 @@ func (a *acquisition) take(ctx context.Context) (Info, error) {
 // clear takes back what an attempt in doubt has left, and reports whether it was
 // there. Not even "not held" settles the matter: the attempt may arrive after this.
 func (a *acquisition) clear(ctx context.Context, id string) bool {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.releaseTimeout())
+	ctx, cancel := a.opts.cleanup(ctx)
 	defer cancel()
 	if a.l.Unlock(ctx, a.workspace, id) != nil {
 		return false
@@ -199,7 +202,7 @@ func (a *acquisition) gaveUp(ctx context.Context, held *HeldError) error {
 		why = fmt.Errorf("%w: %w", ctx.Err(), why)
 	}
 	if len(a.doubts) > 0 { // one of them may have taken it since
-		looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.releaseTimeout())
+		looking, cancel := a.opts.cleanup(ctx)
 		defer cancel()
 		if holder, err := a.l.Holder(looking, a.workspace); err == nil {
 			a.late(ctx, holder)

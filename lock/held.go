@@ -73,7 +73,7 @@ func (k *Lock) Release(ctx context.Context) error {
 	if k.released {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.opts.releaseTimeout())
+	ctx, cancel := k.opts.cleanup(ctx)
 	defer cancel()
 	if err := k.l.Unlock(ctx, k.workspace, k.info.ID); err != nil {
 		return &ReleaseError{Workspace: k.workspace, ID: k.info.ID, Err: err}

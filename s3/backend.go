@@ -91,11 +91,11 @@ func (b *Backend) Write(ctx context.Context, workspace string, data []byte, cond
 	if err != nil {
 		return "", err
 	}
-	switch {
+	switch most := b.limit(c, c.key); {
 	case len(data) == 0:
 		return "", c.failed(backend.ErrInvalid, errors.New("an empty state is none; use Delete"))
-	case int64(len(data)) > b.limit(c, c.key):
-		return "", c.failed(backend.ErrTooLarge, limit.Exceeded(int64(len(data)), b.limit(c, c.key)))
+	case int64(len(data)) > most:
+		return "", c.failed(backend.ErrTooLarge, limit.Exceeded(int64(len(data)), most))
 	case cond.Revision != backend.AnyRevision && !isETag(cond.Revision):
 		return "", c.failed(backend.ErrConflict, errors.New("no endpoint gives such a revision"))
 	}

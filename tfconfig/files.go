@@ -2,17 +2,19 @@ package tfconfig
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
-	"github.com/hashicorp/hcl/v2/json"
+	hcljson "github.com/hashicorp/hcl/v2/json"
 )
 
 // Limits of what is read. Configuration that people or generators write is far from
@@ -135,7 +137,7 @@ func parseSource(src []byte, at Origin) (hcl.Body, error) {
 	var file *hcl.File
 	var diags hcl.Diagnostics
 	if filepath.Ext(at.File) == ".json" {
-		file, diags = json.Parse(src, at.File)
+		file, diags = hcljson.Parse(src, at.File)
 	} else {
 		file, diags = hclsyntax.ParseConfig(src, at.File, hcl.InitialPos)
 	}
@@ -162,8 +164,12 @@ func parsable(src []byte, at Origin) error {
 
 // nesting returns how deep brackets, and what else the parser recurses on, are
 // nested, or more. It goes by the parser's own tokens: no text or comment misleads it.
-func nesting(src []byte) (deepest int) {
+func nesting(src []byte) int {
 	tokens, _ := hclsyntax.LexConfig(src, "", hcl.InitialPos) // errors are the parser's to tell
+	return depthOf(tokens)
+}
+
+func depthOf(tokens hclsyntax.Tokens) (deepest int) {
 	depth, signs, choices := 0, 0, 0
 	for _, t := range tokens {
 		switch t.Type {
@@ -228,30 +234,14 @@ func textJSON(src []byte) []byte {
 	return src
 }
 
-// nestingText is nesting in a text in JSON. Brackets in quotes could hide how deep
-// others are nested, so the number of all that are opened counts too.
-func nestingText(text []byte) (deepest int) {
-	depth, signs, choices := 0, 0, bytes.Count(text, []byte("%{"))
-	for _, c := range text {
-		switch c {
-		case '(', '[', '{':
-			depth++
-			choices++
-		case ')', ']', '}':
-			depth = max(0, depth-1)
-		case '!', '-':
-			signs++
-			deepest = max(deepest, signs)
-			continue
-		case '\n', '\t', '\r', ' ':
-			continue
-		case '?': // a ? b : c ? d : …
-			choices++
-		}
-		deepest = max(deepest, depth, choices/perLevel)
-		signs = 0
+// nestingText is nesting in a text in JSON, as it is written there.
+func nestingText(text []byte) int {
+	var template string
+	if json.Unmarshal(slices.Concat([]byte{'"'}, text, []byte{'"'}), &template) != nil {
+		return 0 // nor does the parser get to see it
 	}
-	return deepest
+	tokens, _ := hclsyntax.LexTemplate([]byte(template), "", hcl.InitialPos)
+	return depthOf(tokens)
 }
 
 // diagnosed translates the first error of a parser; those that follow it often

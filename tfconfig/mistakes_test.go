@@ -80,6 +80,7 @@ var mistakes = []mistake{
 	{name: "nested too deep", files: main("x = " + strings.Repeat("[", 1<<20))},
 	{name: "nested too deep, with closing brackets in texts", files: main("x = " + strings.Repeat(`["]", `, 1<<17))},
 	{name: "the same in JSON", files: map[string]string{"main.tf.json": strings.Repeat(`["]", `, 1<<17)}},
+	{name: "nested too deep in a text in JSON", files: map[string]string{"main.tf.json": `{"locals": {"x": "${` + strings.Repeat(`\u0028`, 1<<17) + `"}}`}},
 	{name: "too many signs", files: main("x = " + strings.Repeat("!", 1<<20) + "true")},
 	{name: "10 MB", files: main(strings.Repeat("# "+secret+"\n", 1<<20))},
 	{name: "long expression", files: store(valid + "odd = \"" + strings.Repeat("x", 1<<17) + "\"")},

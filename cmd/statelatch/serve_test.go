@@ -4,22 +4,16 @@ package main
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"github.com/statelatch/statelatch/internal/testservice"
 )
 
 // serving starts "serve" and returns its address.
@@ -141,19 +135,24 @@ func TestServeSize(t *testing.T) {
 // passwords beside it, either will do.
 func TestServeTLS(t *testing.T) {
 	w := newWorld(t)
-	ca, clientCA, other := newAuthority(t), newAuthority(t), newAuthority(t)
-	cert, key := ca.issue(t, "server")
-	put(t, "cert.pem", cert)
-	put(t, "key.pem", key)
-	put(t, "clients.pem", clientCA.pem)
+	ca, clientCA, other := newCA(t), newCA(t), newCA(t)
+	host, err := ca.Issue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := testservice.PEM(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, "cert.pem", string(cert))
+	put(t, "key.pem", string(key))
+	put(t, "clients.pem", string(clientCA.PEM))
 	put(t, "users", "alice:secret\n")
 	// client trusts the server, and shows a certificate, if somebody issues one.
-	client := func(by *authority) *http.Client {
-		config := &tls.Config{RootCAs: x509.NewCertPool()}
-		config.RootCAs.AppendCertsFromPEM([]byte(ca.pem))
+	client := func(by *testservice.CA) *http.Client {
+		config := &tls.Config{RootCAs: ca.Pool()}
 		if by != nil {
-			cert, key := by.issue(t, "bob")
-			pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
+			pair, err := by.IssueClient("bob")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -194,59 +193,11 @@ func TestServeTLS(t *testing.T) {
 	}
 }
 
-// An authority signs certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  string
-}
-
-func newAuthority(t *testing.T) *authority {
+func newCA(t *testing.T) *testservice.CA {
 	t.Helper()
-	a := &authority{}
-	template := certificate("authority")
-	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
-	var der []byte
-	der, a.key = sign(t, template, template, nil)
-	a.pem = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	a.cert, _ = x509.ParseCertificate(der)
-	return a
-}
-
-// issue returns a certificate for both ends, and its key.
-func (a *authority) issue(t *testing.T, name string) (certPEM, keyPEM string) {
-	t.Helper()
-	template := certificate(name)
-	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	der, key := sign(t, template, a.cert, a.key)
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	ca, err := testservice.NewCA()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
-}
-
-func certificate(name string) *x509.Certificate {
-	return &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-}
-
-func sign(t *testing.T, template, by *x509.Certificate, with *ecdsa.PrivateKey) ([]byte, *ecdsa.PrivateKey) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if with == nil {
-		with = key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, by, &key.PublicKey, with)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der, key
+	return ca
 }

@@ -53,11 +53,32 @@ func (ca *CA) Issue(names ...string) (tls.Certificate, error) {
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	template.DNSNames = append([]string{"localhost"}, names...)
+	return ca.issue(template)
+}
+
+// IssueClient returns a certificate of a client of that name.
+func (ca *CA) IssueClient(name string) (tls.Certificate, error) {
+	template := certificate(name)
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	return ca.issue(template)
+}
+
+func (ca *CA) issue(template *x509.Certificate) (tls.Certificate, error) {
 	der, key, err := sign(template, ca)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+}
+
+// PEM returns an issued certificate and its key as files have them.
+func PEM(issued tls.Certificate) (cert, key []byte, err error) {
+	der, err := x509.MarshalPKCS8PrivateKey(issued.PrivateKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	return certPEM(issued.Certificate[0]), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
 func certificate(name string) *x509.Certificate {
@@ -95,13 +116,12 @@ func (ca *CA) install(dir string) error {
 	if err != nil {
 		return err
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(issued.PrivateKey)
+	cert, key, err := PEM(issued)
 	if err != nil {
 		return err
 	}
-	key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
 	if err := os.WriteFile(filepath.Join(dir, keyFile), key, 0o600); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, certFile), certPEM(issued.Certificate[0]), 0o600)
+	return os.WriteFile(filepath.Join(dir, certFile), cert, 0o600)
 }
