@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/gcs"
+	"github.com/statelatch/statelatch/internal/respawn"
 	"github.com/statelatch/statelatch/lock"
 )
 
@@ -191,8 +191,8 @@ func TestNoImpersonation(t *testing.T) {
 	}
 	isolate(t)
 	proxy, caFile := new(google).behindProxy(t, noTokens)
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNoImpersonation$", "-test.v")
-	cmd.Env = append(os.Environ(), "STATELATCH_IMPERSONATE=1", "HTTPS_PROXY="+proxy, "NO_PROXY=127.0.0.1", "SSL_CERT_FILE="+caFile)
+	cmd := respawn.Command(t.Context(), []string{"-test.run=^TestNoImpersonation$", "-test.v"},
+		"STATELATCH_IMPERSONATE=1", "HTTPS_PROXY="+proxy, "NO_PROXY=127.0.0.1", "SSL_CERT_FILE="+caFile)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

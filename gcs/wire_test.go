@@ -18,7 +18,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -30,6 +29,7 @@ import (
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/gcs"
 	"github.com/statelatch/statelatch/internal/faultproxy"
+	"github.com/statelatch/statelatch/internal/respawn"
 	"github.com/statelatch/statelatch/internal/testservice"
 	"github.com/statelatch/statelatch/lock"
 )
@@ -259,8 +259,8 @@ func TestImpersonation(t *testing.T) {
 	isolate(t)
 	g := &google{}
 	proxy, caFile := g.behindProxy(t, g.serve)
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestImpersonation$", "-test.v")
-	cmd.Env = append(os.Environ(), "STATELATCH_IMPERSONATE="+p.URL(), "STATELATCH_BUCKET="+n.config.Bucket, "HTTPS_PROXY="+proxy, "NO_PROXY=127.0.0.1", "SSL_CERT_FILE="+caFile)
+	cmd := respawn.Command(t.Context(), []string{"-test.run=^TestImpersonation$", "-test.v"},
+		"STATELATCH_IMPERSONATE="+p.URL(), "STATELATCH_BUCKET="+n.config.Bucket, "HTTPS_PROXY="+proxy, "NO_PROXY=127.0.0.1", "SSL_CERT_FILE="+caFile)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -305,8 +305,8 @@ func TestUniverse(t *testing.T) {
 	isolate(t)
 	g := &google{}
 	proxy, caFile := g.behindProxy(t, g.serve)
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestUniverse$", "-test.v")
-	cmd.Env = append(os.Environ(), "STATELATCH_UNIVERSE=1", "HTTPS_PROXY="+proxy, "SSL_CERT_FILE="+caFile)
+	cmd := respawn.Command(t.Context(), []string{"-test.run=^TestUniverse$", "-test.v"},
+		"STATELATCH_UNIVERSE=1", "HTTPS_PROXY="+proxy, "SSL_CERT_FILE="+caFile)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

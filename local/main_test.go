@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/respawn"
 	"github.com/statelatch/statelatch/lock"
 
 	"go.uber.org/goleak"
@@ -84,13 +85,7 @@ func child(t testing.TB, p part) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), exe)
-	cmd.Env = append(os.Environ(), childEnv+"="+string(env))
-	return cmd
+	return respawn.Command(t.Context(), nil, childEnv+"="+string(env))
 }
 
 // steps runs a child to its end, and returns the steps that it went through, and

@@ -3,13 +3,13 @@ package local_test
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/respawn"
 	"github.com/statelatch/statelatch/internal/tftest"
 	"github.com/statelatch/statelatch/local"
 	"github.com/statelatch/statelatch/lock"
@@ -100,8 +100,8 @@ func die(t *testing.T, args []string) {
 // crash has another process die at a step of a change.
 func (p place) crash(t *testing.T, step, from, to string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTerraformAfterCrash$")
-	cmd.Env = append(os.Environ(), dieAt+"="+strings.Join([]string{p.path, step, from, to}, "\n"))
+	cmd := respawn.Command(t.Context(), []string{"-test.run=^TestTerraformAfterCrash$"},
+		dieAt+"="+strings.Join([]string{p.path, step, from, to}, "\n"))
 	if out, err := cmd.CombinedOutput(); err == nil || cmd.ProcessState.Exited() {
 		t.Fatalf("it did not die at %q: %v\n%s", step, err, out)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/internal/faultproxy"
+	"github.com/statelatch/statelatch/internal/respawn"
 	"github.com/statelatch/statelatch/s3"
 )
 
@@ -139,8 +139,7 @@ func TestKilledBetweenStateAndDigest(t *testing.T) {
 	}
 	w := n.wire(t)
 	digest := w.tables.Add(faultproxy.Rule{Match: faultproxy.Header("X-Amz-Target", "DynamoDB_20120810.PutItem"), Fault: faultproxy.Hang()})
-	cmd := exec.Command(os.Args[0], "-test.run=^TestKilledBetweenStateAndDigest$")
-	cmd.Env = append(os.Environ(), dieWith+"="+strings.Join([]string{
+	cmd := respawn.Command(t.Context(), []string{"-test.run=^TestKilledBetweenStateAndDigest$"}, dieWith+"="+strings.Join([]string{
 		w.objects.URL(), n.server.AccessKey, n.server.SecretKey, w.tables.URL(), n.tables.AccessKey, n.tables.SecretKey, n.config.Key, n.config.WorkspaceKeyPrefix,
 	}, "\n"))
 	if err := cmd.Start(); err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/statelatch/statelatch/all"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/respawn"
 	"github.com/statelatch/statelatch/internal/services"
 	"github.com/statelatch/statelatch/internal/testservice"
 	"github.com/statelatch/statelatch/internal/tftest"
@@ -72,8 +72,8 @@ type scene struct {
 // find has another process of ours open the directory.
 func (s scene) find(t *testing.T) (f found) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append([]string{"STATELATCH_OPEN=" + s.Path, "HOME=" + s.Path}, s.env...)
+	cmd := respawn.Command(t.Context(), nil)
+	cmd.Env = append([]string{respawn.Quick, "STATELATCH_OPEN=" + s.Path, "HOME=" + s.Path}, s.env...)
 	cmd.Dir = t.TempDir() // any other
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

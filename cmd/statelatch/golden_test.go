@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/respawn"
 	"github.com/statelatch/statelatch/lock"
 	"github.com/statelatch/statelatch/middleware/faulty"
 )
@@ -294,6 +295,7 @@ func (w *world) markdown(text string) string {
 			console = line == "```console\n"
 		case console && ok:
 			cmd := exec.CommandContext(w.t.Context(), "sh", "-c", command)
+			cmd.Env = append(os.Environ(), respawn.Quick)
 			output, _ := cmd.CombinedOutput() // what fails, says so
 			out.WriteString(w.normal(string(output)))
 		}

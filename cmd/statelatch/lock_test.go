@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/respawn"
 	"github.com/statelatch/statelatch/local"
 	"github.com/statelatch/statelatch/lock"
 	"github.com/statelatch/statelatch/memory"
@@ -209,13 +210,7 @@ func interruptAt(t *testing.T, op faulty.Op, after bool, args []string) {
 
 // process starts this test binary as statelatch.
 func (w *world) process(args ...string) *exec.Cmd {
-	exe, err := os.Executable()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), asProgram+"=1")
-	return cmd
+	return respawn.Command(w.t.Context(), args, asProgram+"=1")
 }
 
 // TestSignals: a real statelatch passes signals on, and when it is killed the lock of

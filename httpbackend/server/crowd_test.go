@@ -111,7 +111,7 @@ func TestCrowdLocks(t *testing.T) {
 					held, err := b.Lock(t.Context(), "prod", lock.NewInfo("crowd"))
 					if errors.As(err, new(*lock.HeldError)) {
 						refused.Add(1)
-						time.Sleep(rand.N(20 * time.Millisecond))
+						time.Sleep(rand.N(100 * time.Millisecond))
 						continue
 					} else if err != nil {
 						t.Error(err)

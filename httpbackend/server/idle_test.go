@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/statelatch/statelatch/httpbackend/server"
+	"github.com/statelatch/statelatch/internal/respawn"
 	"github.com/statelatch/statelatch/memory"
 )
 
@@ -67,8 +67,8 @@ func idle(base string) error {
 func TestIdleConnections(t *testing.T) {
 	base, stop := run(t, serve(t, memory.New(), server.Options{}), "")
 	before := heap()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env, cmd.Stderr = append(os.Environ(), idleEnv+"="+base), os.Stderr
+	cmd := respawn.Command(t.Context(), nil, idleEnv+"="+base)
+	cmd.Stderr = os.Stderr
 	input, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

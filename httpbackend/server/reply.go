@@ -132,14 +132,17 @@ func (x *exchange) body(limit int64) ([]byte, error) {
 	if x.r.ContentLength > limit {
 		return nil, tooLarge
 	}
+	total := limit
+	if x.r.ContentLength >= 0 {
+		total = x.r.ContentLength
+	}
 	control, start := http.NewResponseController(x.w), time.Now()
-	var data []byte
-	buf := make([]byte, min(max(x.r.ContentLength+1, 4<<10), 256<<10))
+	data := make([]byte, 0, min(total, 256<<10)+1)
 	for {
 		_ = control.SetReadDeadline(start.Add(x.patience(x.received)))
-		n, err := x.r.Body.Read(buf)
+		n, err := x.r.Body.Read(data[len(data):cap(data)])
 		x.received += int64(n)
-		data = append(data, buf[:n]...)
+		data = data[:len(data)+n]
 		switch {
 		case x.received > limit:
 			return nil, tooLarge
@@ -148,6 +151,9 @@ func (x *exchange) body(limit int64) ([]byte, error) {
 			return data, nil
 		case err != nil:
 			return nil, &refusal{http.StatusRequestTimeout, nil, "the body did not arrive", err}
+		}
+		if len(data) == cap(data) { // room costs a client as many bytes, whatever length it announced
+			data = slices.Grow(data, int(min(total-x.received, x.received)+1))
 		}
 	}
 }

@@ -1,13 +1,17 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/httpbackend/server"
@@ -74,6 +78,34 @@ func TestEmptyUnlock(t *testing.T) {
 	}
 	if reply := (request{method: "UNLOCK", target: "/prod"}).to(s); reply.Code != http.StatusConflict {
 		t.Errorf("an empty body where nobody holds the lock: %d %s", reply.Code, reply.Body)
+	}
+}
+
+// TestBodySizes: a body arrives whole, whether its length is announced or not, and one
+// that is a byte too large does not.
+func TestBodySizes(t *testing.T) {
+	const most = 1 << 20
+	store := memory.New()
+	s := serve(t, store, server.Options{MaxSize: most})
+	for _, around := range []int{1 << 10, 256 << 10, 512 << 10, most} {
+		for _, size := range []int{around - 1, around, around + 1, around + 2} {
+			body := bytes.Repeat([]byte("0123456"), size/7+1)[:size]
+			for _, announced := range []bool{true, false} {
+				r := httptest.NewRequest(http.MethodPost, "/prod", iotest.HalfReader(bytes.NewReader(body)))
+				if announced {
+					r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(size)
+				}
+				w := httptest.NewRecorder()
+				s.ServeHTTP(w, r)
+				st, err := store.Read(t.Context(), "prod")
+				switch whole := bytes.Equal(st.Data, body); {
+				case size <= most && (w.Code != http.StatusOK || err != nil || !whole):
+					t.Errorf("%d bytes, announced %v: %d, %v, whole: %v", size, announced, w.Code, err, whole)
+				case size > most && (w.Code != http.StatusRequestEntityTooLarge || whole):
+					t.Errorf("%d bytes, announced %v: %d", size, announced, w.Code)
+				}
+			}
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package testservice
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/statelatch/statelatch/internal/respawn"
 	"github.com/statelatch/statelatch/internal/services"
 )
 
@@ -63,9 +65,7 @@ func fakeServer(mode string) int {
 			return 1
 		}
 	case "parent": // leaves the serving to a child
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), fakeEnv+"=serve")
-		if err := cmd.Run(); err != nil {
+		if err := respawn.Command(context.Background(), nil, fakeEnv+"=serve").Run(); err != nil {
 			return 1
 		}
 	}
@@ -109,13 +109,7 @@ func TestChild(t *testing.T) {
 // child runs TestChild in a process of its own.
 func child(t *testing.T, mode string, env ...string) *exec.Cmd {
 	t.Helper()
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestChild$")
-	cmd.Env = append(append(os.Environ(), childEnv+"="+mode), env...)
-	return cmd
+	return respawn.Command(t.Context(), []string{"-test.run=^TestChild$"}, append(env, childEnv+"="+mode)...)
 }
 
 // printed is what a child says about its server.

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"testing"
 
+	"github.com/statelatch/statelatch/internal/respawn"
 	"github.com/statelatch/statelatch/internal/services"
 	"github.com/statelatch/statelatch/lock"
 	"github.com/statelatch/statelatch/memory"
@@ -167,9 +167,7 @@ func TestInteropNotices(t *testing.T) {
 		Interop(t, p, func(*testing.T) Fixture { return Fixture{Backend: local, Ours: memory.New()} })
 		return
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestInteropNotices$", "-test.v")
-	cmd.Env = append(os.Environ(), broken+"=1")
-	out, err := cmd.CombinedOutput()
+	out, err := respawn.Command(t.Context(), []string{"-test.run=^TestInteropNotices$", "-test.v"}, broken+"=1").CombinedOutput()
 	ran := regexp.MustCompile(`(?m)^=== RUN +TestInteropNotices/`).FindAll(out, -1)
 	failed := regexp.MustCompile(`(?m)^ +--- FAIL: TestInteropNotices/`).FindAll(out, -1)
 	if err == nil || len(ran) == 0 || len(failed) != len(ran) {

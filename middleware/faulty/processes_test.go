@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"sync"
 	"testing"
 
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/respawn"
 	"github.com/statelatch/statelatch/local"
 	"github.com/statelatch/statelatch/lock"
 	"github.com/statelatch/statelatch/middleware/faulty"
@@ -102,8 +102,7 @@ func start(t *testing.T, p part) (done, unknown, failed int) {
 	if err != nil {
 		t.Error(err)
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), partName+"="+string(description))
+	cmd := respawn.Command(t.Context(), nil, partName+"="+string(description))
 	cmd.Stderr = os.Stderr
 	output, err := cmd.Output()
 	if err != nil {
