@@ -69,12 +69,12 @@ func player(b backend.Backend, workspace string) clause.Player {
 			cond.Revision = backend.AnyRevision
 		}
 		switch random.IntN(10) {
-		case 0, 1, 2:
+		case 0, 1:
 			st, err := b.Read(ctx, workspace)
 			see(st.Revision, err)
-		case 3:
+		case 2:
 			see(backend.Stat(ctx, b, workspace))
-		case 4:
+		case 3, 4:
 			err := b.Delete(ctx, workspace, cond)
 			see("", err)
 		default:

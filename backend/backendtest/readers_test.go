@@ -36,10 +36,17 @@ var readers = []mutant{
 	mutate("revision remembered", "Stat returns the revision that it saw first.",
 		[]string{"Stat", "linearizable"},
 		func(b *broken) {
-			remember := sync.OnceValues(func() (backend.Revision, error) {
-				return b.service.Stat(context.Background(), backend.DefaultWorkspace)
-			})
-			b.stat = func(ctx context.Context, _ string) (backend.Revision, error) { return remember() }
+			const memory = "remembered"
+			b.stat = func(ctx context.Context, ws string) (backend.Revision, error) {
+				if st, err := b.store.Read(ctx, memory); err == nil {
+					return backend.Revision(st.Data), nil
+				}
+				rev, err := b.service.Stat(ctx, ws)
+				if err == nil {
+					_, err = b.store.Write(ctx, memory, []byte(rev), backend.Condition{})
+				}
+				return rev, err
+			}
 		}),
 	mutate("aliased slice on read", "Read returns the cache's own slice.",
 		[]string{"no aliasing of what was read"},

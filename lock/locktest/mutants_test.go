@@ -111,19 +111,16 @@ var mutants = []mutant{
 	mutate("holder remembered", "Holder returns whom it saw first.",
 		[]string{"holder of none", "linearizable"},
 		func(b *broken) {
-			seen := make(chan info, 1)
+			const memory = "remembered"
 			b.holder = func(ctx context.Context, ws string) (info, error) {
-				select {
-				case holder := <-seen:
-					seen <- holder
+				if holder, err := b.store.Holder(ctx, memory); err == nil {
 					return holder, nil
-				default:
 				}
 				holder, err := b.service.Holder(ctx, ws)
 				if err == nil {
-					seen <- holder
+					return b.store.Lock(ctx, memory, holder)
 				}
-				return holder, err
+				return none, err
 			}
 		}),
 	mutate("one lock for all", "All workspaces share one lock.",
