@@ -147,7 +147,8 @@ var plainLacks = backendtest.Skips{
 	"lock/unlock from elsewhere":      "that nobody holds a lock is not told",
 }
 
-// withoutETags is what a read before the write does not protect.
+// withoutETags is what a read before the write does not protect, and what is the same
+// with ETags.
 var withoutETags = backendtest.Skips{
 	"one winner creates":          "the server compares nothing",
 	"one winner replaces":         "the server compares nothing",

@@ -36,14 +36,14 @@ var readers = []mutant{
 	mutate("revision remembered", "Stat returns the revision that it saw first.",
 		[]string{"Stat", "linearizable"},
 		func(b *broken) {
-			const memory = "remembered"
+			const first = "remembered" // a workspace beside, so that all clients remember
 			b.stat = func(ctx context.Context, ws string) (backend.Revision, error) {
-				if st, err := b.store.Read(ctx, memory); err == nil {
+				if st, err := b.store.Read(ctx, first); err == nil {
 					return backend.Revision(st.Data), nil
 				}
 				rev, err := b.service.Stat(ctx, ws)
 				if err == nil {
-					_, err = b.store.Write(ctx, memory, []byte(rev), backend.Condition{})
+					_, err = b.store.Write(ctx, first, []byte(rev), backend.Condition{})
 				}
 				return rev, err
 			}

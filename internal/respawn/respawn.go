@@ -12,8 +12,8 @@ import (
 // each sleep for a second before it exits, so that its other threads may report too.
 const Quick = "GORACE=atexit_sleep_ms=0"
 
-// Command returns the command that runs this binary again. env is added to what is in
-// the environment of this process.
+// Command returns the command that runs this binary again, until ctx ends. env is added
+// to what is in the environment of this process.
 func Command(ctx context.Context, args []string, env ...string) *exec.Cmd {
 	self, err := os.Executable()
 	cmd := exec.CommandContext(ctx, self, args...)

@@ -111,14 +111,14 @@ var mutants = []mutant{
 	mutate("holder remembered", "Holder returns whom it saw first.",
 		[]string{"holder of none", "linearizable"},
 		func(b *broken) {
-			const memory = "remembered"
+			const first = "remembered" // a workspace beside, so that all clients remember
 			b.holder = func(ctx context.Context, ws string) (info, error) {
-				if holder, err := b.store.Holder(ctx, memory); err == nil {
+				if holder, err := b.store.Holder(ctx, first); err == nil {
 					return holder, nil
 				}
 				holder, err := b.service.Holder(ctx, ws)
 				if err == nil {
-					return b.store.Lock(ctx, memory, holder)
+					return b.store.Lock(ctx, first, holder)
 				}
 				return none, err
 			}
