@@ -40,11 +40,13 @@ var (
 				[]string{"ROOT_ACCESS_KEY=" + s.AccessKey, "ROOT_SECRET_KEY=" + s.SecretKey}
 		}}
 
-	// S3rver is an S3 that ignores every condition. Its keys are always the same.
+	// S3rver is an S3 that ignores every condition. Its keys are always the same. It
+	// answers a PUT without waiting for its own write of the object, which one thread
+	// for files keeps before those that it waits for.
 	S3rver = Kind{name: "s3rver", ready: anyAnswer,
 		login: func(s *Server) { s.AccessKey, s.SecretKey, s.Region = "S3RVER", "S3RVER", "us-east-1" },
 		command: func(s *Server) (args, env []string) {
-			return []string{"-d", s.data(), "-a", s.host(), "-p", s.port(), "--silent"}, nil
+			return []string{"-d", s.data(), "-a", s.host(), "-p", s.port(), "--silent"}, []string{"UV_THREADPOOL_SIZE=1"}
 		}}
 
 	// Dynalite is DynamoDB. It takes any keys.
