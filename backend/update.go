@@ -4,8 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"time"
 
 	"github.com/statelatch/statelatch/lock"
+)
+
+// Back-off from writers that come first, where there is no lock.
+const (
+	minDelay = 10 * time.Millisecond
+	maxDelay = time.Second
 )
 
 // Update is the main job: lock the workspace, read its state, edit it, write it
@@ -19,7 +27,8 @@ import (
 //
 // The lock is waited for, renewed and released as opts say; see [lock.Acquire].
 // Without a lock, because b has none or its configuration turns it off, edit runs
-// again, on the then current state, after each conflict.
+// again, on the then current state, after each conflict: at once, and from the second
+// on after a jittered delay that grows from 10 ms to 1 s.
 //
 // If edit ran and the write failed, whatever the cause, the error is (or holds) a
 // *[WriteError] with what edit had returned. If the state was written but the lock
@@ -66,11 +75,27 @@ func updateLocked(ctx context.Context, b Backend, workspace string, held *lock.L
 
 func updateUnlocked(ctx context.Context, b Backend, workspace string,
 	edit func(context.Context, State) ([]byte, error)) (Revision, error) {
-	for {
+	for delay := time.Duration(0); ; delay = min(max(2*delay, minDelay), maxDelay) {
 		rev, conflict, err := once(ctx, b, workspace, "", edit)
-		if !conflict || ctx.Err() != nil {
+		if !conflict {
 			return rev, err
 		}
+		if !pause(ctx, delay) {
+			return "", withCause(ctx, err)
+		}
+	}
+}
+
+// pause waits for a part of delay, so that writers spread out, and reports whether ctx
+// goes on.
+func pause(ctx context.Context, delay time.Duration) bool {
+	timer := time.NewTimer(time.Duration(rand.Float64() * float64(delay)))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return ctx.Err() == nil
 	}
 }
 
@@ -85,8 +110,11 @@ func once(ctx context.Context, b Backend, workspace, lockID string,
 		return "", false, withCause(ctx, err)
 	}
 	data, err := edit(ctx, current)
-	if err != nil || data == nil {
-		return current.Revision, false, err
+	switch {
+	case err != nil:
+		return "", false, err
+	case data == nil:
+		return current.Revision, false, nil
 	}
 	cond := Condition{Revision: current.Revision, LockID: lockID}
 	rev, err = b.Write(ctx, workspace, data, cond)

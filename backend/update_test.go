@@ -159,9 +159,9 @@ func TestUpdateReturnsTheEditsError(t *testing.T) {
 	b := memory.New()
 	rev := mustWrite(t, b, "one", backend.Condition{})
 	no := errors.New("no")
-	_, err := update(t, b, func(context.Context, backend.State) ([]byte, error) { return []byte("two"), no })
-	if !errors.Is(err, no) || errors.As(err, new(*backend.WriteError)) {
-		t.Errorf("%v", err)
+	got, err := update(t, b, func(context.Context, backend.State) ([]byte, error) { return []byte("two"), no })
+	if got != "" || !errors.Is(err, no) || errors.As(err, new(*backend.WriteError)) {
+		t.Errorf("%q, %v", got, err)
 	}
 	wantState(t, b, "one", rev)
 	wantUnlocked(t, b)
@@ -294,6 +294,27 @@ func TestUpdateWithoutALockRunsAgainAfterAConflict(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestUpdateDoesNotHurryWithoutALock has one write after the other fail for another's:
+// only the first is tried again at once.
+func TestUpdateDoesNotHurryWithoutALock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScript().off()
+		s.write = func(context.Context, []byte, backend.Condition) (backend.Revision, error) {
+			return "", backend.ErrConflict
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		runs := 0
+		_, err := backend.Update(ctx, s, ws, lock.NewInfo("test"), lock.Options{}, func(context.Context, backend.State) ([]byte, error) {
+			runs++
+			return []byte("two"), nil
+		})
+		if runs < 60 || runs > 400 || !errors.As(err, new(*backend.WriteError)) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%d runs in a minute, %v", runs, err)
+		}
+	})
 }
 
 func increment(_ context.Context, current backend.State) ([]byte, error) {

@@ -101,8 +101,6 @@ func (b *Backend) write(ctx context.Context, workspace string, data []byte, cond
 		switch {
 		case err != nil:
 			return err
-		case old.size > b.maxSize:
-			return b.tooLarge(old.size)
 		case !old.holds(cond):
 			return backend.ErrConflict
 		case old.sum == sum:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -92,7 +93,7 @@ func (c change) prepare(ctx context.Context, lockID string) error {
 
 // guard takes the exclusive guard.
 func (b *Backend) guard(ctx context.Context, workspace string, paths files) (*os.File, error) {
-	guard, err := takeGuard(ctx, paths.journal)
+	guard, err := takeGuard(ctx, paths)
 	if err != nil || workspace == backend.DefaultWorkspace {
 		return guard, err
 	}
@@ -330,13 +331,28 @@ func (w *tailWriter) Write(p []byte) (int, error) {
 func (c change) setAside(ctx context.Context, j *journal, written os.FileInfo) error {
 	at("setting aside")
 	name := fmt.Sprintf("%s.interrupted-%s-%x", c.state, written.ModTime().UTC().Format("20060102T150405Z"), j.New[:4])
-	return content{file: c.guard, size: j.NewSize}.save(ctx, name)
+	owner, err := c.file.Stat()
+	if err != nil {
+		return err
+	}
+	return content{file: c.guard, size: j.NewSize}.save(ctx, name, owner, newFile)
 }
 
-// backUp copies the state to the backup file, replacing it as a whole.
+// backUp copies the state to the backup file, replacing it as a whole, but for its
+// owner and mode: Terraform, which overwrites it, must be able to go on.
 func (c change) backUp(ctx context.Context, size int64) error {
+	owner, err := c.file.Stat()
+	mode := newFile
+	if there, missing := os.Stat(c.backup); missing == nil {
+		owner, mode = there, there.Mode().Perm()
+	} else if !errors.Is(missing, fs.ErrNotExist) {
+		err = missing
+	}
+	if err != nil {
+		return err
+	}
 	unfinished := c.backup + ".new"
-	if err := (content{file: c.file, size: size}).save(ctx, unfinished); err != nil {
+	if err := (content{file: c.file, size: size}).save(ctx, unfinished, owner, mode); err != nil {
 		return err
 	}
 	at("backup written")
@@ -346,13 +362,13 @@ func (c change) backUp(ctx context.Context, size int64) error {
 	return syncDir(filepath.Dir(c.backup))
 }
 
-// save copies the state to a file of this name, safely on disk.
-func (c content) save(ctx context.Context, name string) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+// save copies the state to a file of this name, safely on disk, that resembles another.
+func (c content) save(ctx context.Context, name string, another fs.FileInfo, mode fs.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, newFile)
 	if err != nil {
 		return err
 	}
-	err = c.copyTo(ctx, f)
+	err = errors.Join(resemble(f, another, mode), c.copyTo(ctx, f))
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(name))
 	}

@@ -61,7 +61,7 @@ func hung(t testing.TB) backend.Backend {
 	config := place(t)
 	b := opened(t, config)
 	for _, path := range []string{config.Path, filepath.Join(config.WorkspaceDir, "named", workspaceFile)} {
-		guard, err := takeGuard(t.Context(), hidden(filepath.Dir(path), filepath.Base(path), ".journal"))
+		guard, err := takeGuard(t.Context(), files{state: path, journal: hidden(filepath.Dir(path), filepath.Base(path), ".journal")})
 		if err != nil {
 			t.Fatal(err)
 		}

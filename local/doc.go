@@ -14,9 +14,11 @@
 //   - terraform.tfstate.interrupted-…: see below
 //
 // New files have mode 0600 and new directories 0700, for states hold secrets;
-// Terraform makes 0644 and 0755. An existing file keeps its mode and owner, a
-// symbolic link is followed. Read, Stat, List and Holder change nothing, and work on
-// a read-only file system. Where a journal is, who reads must be able to read it.
+// Terraform makes 0644 and 0755. What is made beside an existing state belongs to the
+// owner of that, as far as the process may give it away, and the journal has its mode
+// too: who may read or write the state needs the journal for it. An existing file keeps
+// its mode and owner, a symbolic link is followed. Read, Stat, List and Holder change
+// nothing, and work on a read-only file system.
 //
 // On a file system that ignores case, two workspaces whose names differ in case
 // alone would be one; of the two only the one that has the directory is accepted,

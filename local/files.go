@@ -143,9 +143,13 @@ var sameDir = func(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
+// newFile is the mode of new files: states hold secrets.
+const newFile fs.FileMode = 0o600
+
 // openOrCreate opens a file for reading and writing. One that it makes, with the
-// directories above, survives a crash.
-func openOrCreate(path string) (*os.File, error) {
+// directories above, survives a crash. It has the owner and the mode of the state: who
+// may read or write that needs the journal too.
+func (p files) openOrCreate(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return f, err
@@ -154,13 +158,28 @@ func openOrCreate(path string) (*os.File, error) {
 	if err := makeDir(dir); err != nil {
 		return nil, err
 	}
-	if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, newFile); err != nil {
 		return nil, err
 	}
-	if err := syncDir(dir); err != nil {
+	if state, missing := os.Stat(p.state); missing == nil {
+		err = resemble(f, state, state.Mode().Perm())
+	}
+	if err = errors.Join(err, syncDir(dir)); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// resemble gives f, a new file, the mode, and the owner of another file, as far as this
+// process may.
+func resemble(f *os.File, another fs.FileInfo, mode fs.FileMode) error {
+	if !giveTo(f, another) {
+		mode &^= 0o070 // which was for another group
+	}
+	if mode == newFile {
+		return nil
+	}
+	return f.Chmod(mode)
 }
 
 // makeDir makes a directory, and those above it, so that they survive a crash.

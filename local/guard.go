@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -20,13 +21,13 @@ import (
 // begins to wait for the guard. (On macOS and the BSDs there is no gate.)
 
 // takeGuard takes the exclusive guard, and makes the journal if there is none.
-func takeGuard(ctx context.Context, journal string) (*os.File, error) {
-	return waitFor(ctx, func() (*os.File, error) {
-		f, err := openLocked(journal, openOrCreate, gateByte, true)
+func takeGuard(ctx context.Context, paths files) (*os.File, error) {
+	return waitFor(ctx, paths.journal, func() (*os.File, error) {
+		f, err := openLocked(paths.journal, paths.openOrCreate, gateByte, true)
 		if err != nil {
 			return nil, err
 		}
-		_, err = waitFor(ctx, func() (none struct{}, err error) { return none, tryLock(f, guardByte, true) })
+		_, err = waitFor(ctx, paths.journal, func() (none struct{}, err error) { return none, tryLock(f, guardByte, true) })
 		if err != nil {
 			dropGuard(f)
 			return nil, err
@@ -38,7 +39,7 @@ func takeGuard(ctx context.Context, journal string) (*os.File, error) {
 // shareGuard takes a shared guard. Where there is no journal it returns nil: nobody
 // writes, unless a journal is there afterwards.
 func shareGuard(ctx context.Context, journal string) (*os.File, error) {
-	f, err := waitFor(ctx, func() (*os.File, error) {
+	f, err := waitFor(ctx, journal, func() (*os.File, error) {
 		f, err := openLocked(journal, os.Open, gateByte, false)
 		if err != nil {
 			return nil, err
@@ -98,8 +99,9 @@ func openLocked(path string, open func(string) (*os.File, error), what span, exc
 	}
 }
 
-// waitFor calls try until it returns another error than errBusy and errUnsettled.
-func waitFor[T any](ctx context.Context, try func() (T, error)) (T, error) {
+// waitFor calls try, for a file that it is about, until it returns another error than
+// errBusy and errUnsettled.
+func waitFor[T any](ctx context.Context, file string, try func() (T, error)) (T, error) {
 	const shortest, longest = 200 * time.Microsecond, 10 * time.Millisecond
 	for pause := shortest; ; pause = min(2*pause, longest) {
 		v, err := try()
@@ -111,7 +113,7 @@ func waitFor[T any](ctx context.Context, try func() (T, error)) (T, error) {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return v, ctx.Err()
+			return v, fmt.Errorf("%w, while waiting for %s: %v", ctx.Err(), file, err)
 		}
 	}
 }

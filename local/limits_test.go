@@ -249,8 +249,14 @@ func TestReadOnlyDirectory(t *testing.T) {
 			t.Errorf("%s: %s", what, result)
 		}
 	}
+	write(t, open(t, config), document(5000)) // now there is a journal, for those who may read the state
+	if result := look()["Read"]; !strings.HasPrefix(result, "true") {
+		t.Errorf("Read beside a journal: %s", result)
+	}
 	// A journal that cannot be read may be one that matters.
-	write(t, open(t, config), document(4000))
+	if err := os.Chmod(journalOf(config), newFile); err != nil {
+		t.Fatal(err)
+	}
 	if result := look()["Read"]; !strings.Contains(result, backend.ErrPermission.Error()) || !strings.Contains(result, ".journal") {
 		t.Errorf("Read where the journal cannot be read: %s", result)
 	}

@@ -65,8 +65,8 @@ func (b *Backend) lock(ctx context.Context, workspace string, info lock.Info) (l
 // the exclusive guard.
 func takeLock(ctx context.Context, workspace string, paths files, info lock.Info) (*held, error) {
 	attempt := 0
-	file, err := waitFor(ctx, func() (*os.File, error) {
-		file, err := openLocked(paths.state, openOrCreate, wholeFile, true)
+	file, err := waitFor(ctx, paths.state, func() (*os.File, error) {
+		file, err := openLocked(paths.state, paths.openOrCreate, wholeFile, true)
 		if !errors.Is(err, errBusy) {
 			return file, err
 		}

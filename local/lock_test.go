@@ -80,6 +80,29 @@ func TestLockRefuses(t *testing.T) {
 	}
 }
 
+// TestWaitTells: a call whose context ends while it waits for another says for what.
+func TestWaitTells(t *testing.T) {
+	t.Parallel()
+	b := hung(t)
+	for doing, call := range map[string]func(context.Context) error{
+		"Lock": func(ctx context.Context) error {
+			_, err := b.(lock.Locker).Lock(ctx, ws, lock.NewInfo("test"))
+			return err
+		},
+		"Read": func(ctx context.Context) error {
+			_, err := b.Read(ctx, ws)
+			return err
+		},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		err := call(ctx)
+		cancel()
+		if is(t, doing, err, context.DeadlineExceeded); !strings.Contains(err.Error(), ".journal: "+errBusy.Error()) {
+			t.Errorf("%s: %v, want it to say what it waited for", doing, err)
+		}
+	}
+}
+
 // TestRecordWithoutLock: what a crash has left beside a state is no lock.
 func TestRecordWithoutLock(t *testing.T) {
 	t.Parallel()
@@ -169,8 +192,12 @@ func TestHeldByTerraform(t *testing.T) {
 	defer ended(cmd)
 	lines.Scan()
 	b := open(t, config)
+	put(t, infoOf(config), []byte(`{"ID":"stale","Who":"a dead run of ours","PID":4242}`))
 	_, err := b.Lock(t.Context(), ws, lock.NewInfo("test"))
 	held := heldBy(t, "Lock", err)
+	if strings.Contains(held.Error(), "stale") || strings.Contains(held.Error(), "dead") {
+		t.Errorf("the record of another lock tells the holder: %v", held)
+	}
 	_, err = b.Write(t.Context(), ws, []byte("x"), backend.Condition{})
 	heldBy(t, "Write", err)
 	if !strings.Contains(held.Error(), fmt.Sprintf("process %d", cmd.Process.Pid)) {

@@ -3,6 +3,7 @@ package local
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,6 +76,9 @@ func checkName(workspace string) error {
 	}
 	return nil
 }
+
+// giveTo does nothing: a new file has the access rights of its directory.
+func giveTo(*os.File, fs.FileInfo) bool { return true }
 
 // syncDir does nothing: Windows keeps directories by itself.
 func syncDir(string) error { return nil }

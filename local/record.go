@@ -44,7 +44,7 @@ func (h *held) record() error {
 	if len(record) > lock.MaxInfo {
 		return fmt.Errorf("%w: a lock record of %d bytes, at most %d are read", backend.ErrInvalid, len(record), lock.MaxInfo)
 	}
-	return os.WriteFile(h.files.info, record, 0o600)
+	return os.WriteFile(h.files.info, record, newFile)
 }
 
 // A holder is who holds a lock.
@@ -56,7 +56,7 @@ type holder struct {
 // holder returns who has locked the state file. The lock tells, not the record,
 // which a crash may have left.
 func (b *Backend) holder(ctx context.Context, paths files) (holder, error) {
-	return waitFor(ctx, func() (holder, error) {
+	return waitFor(ctx, paths.state, func() (holder, error) {
 		guard, err := shareGuard(ctx, paths.journal)
 		if err != nil {
 			return holder{}, err
@@ -79,7 +79,7 @@ func (p files) holder(ctx context.Context) (holder, error) {
 	}
 	defer file.Close()
 	attempt := 0
-	return waitFor(ctx, func() (holder, error) {
+	return waitFor(ctx, p.state, func() (holder, error) {
 		pid, locked, err := lockedBy(file)
 		if err == nil && !locked {
 			err = lock.ErrNotHeld
@@ -88,6 +88,9 @@ func (p files) holder(ctx context.Context) (holder, error) {
 			return holder{}, err
 		}
 		by, readable := p.readRecord()
+		if pid != noPID && by.PID != 0 { // a record of ours, which a crash has left: we take no such lock
+			by, readable = parseRecord(nil)
+		}
 		if pid != noPID {
 			by.PID = pid
 		}
@@ -109,6 +112,10 @@ func (p files) readRecord() (by holder, readable bool) {
 		defer f.Close()
 		record, _ = io.ReadAll(io.LimitReader(f, lock.MaxInfo+1)) // what is missing makes it unreadable
 	}
+	return parseRecord(record)
+}
+
+func parseRecord(record []byte) (by holder, readable bool) {
 	fingerprint := fmt.Sprintf("%x", sha256.Sum256(record))[:16]
 	by.Info = lock.ParseInfo(record, fingerprint)
 	_ = json.Unmarshal(record, &by.process) // as far as it is there

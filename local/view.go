@@ -28,7 +28,7 @@ type content struct {
 // write that a crash cut short is finished; use is called again if another program
 // has written meanwhile. It changes nothing.
 func (b *Backend) view(ctx context.Context, workspace string, paths files, use func(content) error) error {
-	_, err := waitFor(ctx, func() (none struct{}, err error) { return none, b.glimpse(ctx, workspace, paths, use) })
+	_, err := waitFor(ctx, paths.state, func() (none struct{}, err error) { return none, b.glimpse(ctx, workspace, paths, use) })
 	return err
 }
 

@@ -221,6 +221,11 @@ func TestTooLarge(t *testing.T) {
 	}
 	_, err = b.Read(t.Context(), ws)
 	is(t, "Read", err, backend.ErrTooLarge)
+	// What is too large can still be replaced.
+	if err := os.Truncate(config.Path, 5000); err != nil {
+		t.Fatal(err)
+	}
+	write(t, b, document(1000))
 }
 
 func TestStat(t *testing.T) {

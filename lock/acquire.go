@@ -19,7 +19,8 @@ const (
 // makes one attempt and takes a lock that does not expire.
 type Options struct {
 	// Timeout is how long to wait while somebody else holds the lock; 0 makes one
-	// attempt. The context bounds it too.
+	// attempt. It counts from when the first attempt has met a holder; the context
+	// bounds that attempt, and all of it.
 	Timeout time.Duration
 
 	// TTL asks for a lock that expires this long after its last renewal, in whole

@@ -46,5 +46,3 @@ func TestConformance(t *testing.T) {
 		t.Run(workspace, func(t *testing.T) { backendtest.Run(t, target(workspace)) })
 	}
 }
-
-func Benchmark(b *testing.B) { backendtest.Benchmarks(b, target("")) }

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -125,7 +126,7 @@ func (b *Backend) await(ctx context.Context, op, workspace string, blocks func(h
 func (b *Backend) SetLockRecord(workspace string, record []byte) {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
-	b.store.setLock(workspace, record)
+	b.store.setLock(workspace, bytes.Clone(record))
 }
 
 // holder returns who holds the lock now.

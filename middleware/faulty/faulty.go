@@ -29,8 +29,8 @@
 // # Abilities
 //
 // A Backend of this package has the abilities of the one inside that package
-// backend and package lock name, [lock.Locker] first, each with the faults applied;
-// find them with [backend.As]. It has no Unwrap, so that nothing reaches around the
+// backend and package lock name, [lock.Locker] first, each with the faults applied, but
+// for [lock.Watcher]; find them with [backend.As]. It has no Unwrap, so that nothing reaches around the
 // faults. Close meets with none.
 package faulty
 
