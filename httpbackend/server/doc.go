@@ -62,6 +62,13 @@
 // Each write so costs the Backend a Stat and a Holder more; one that names its
 // revision costs a Holder.
 //
+// A write that meets another so is not made on top of it: it may be an old one, which
+// waited in the store while Terraform got a 504 from a proxy, made it again, and wrote
+// the next. It is 200 if what it would write is there, else 503, upon which who still
+// waits asks again. A write that has waited so long that this Server has made one that
+// came after it is answered in the same way, unless it has a token (below). What the
+// server cannot know is that a request was already old when it came.
+//
 // A change goes on when its client goes away, for up to Options.Timeout. A LOCK that is
 // the same as the holder's, in ID, user, operation and time, is that request again, whose
 // reply was lost, and is granted again.

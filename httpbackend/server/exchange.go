@@ -20,6 +20,7 @@ type exchange struct {
 	r         *http.Request
 	query     url.Values
 	id        string // of the request
+	number    uint64 // of the request, in the order in which they arrive
 	user      string
 	workspace string
 	data      []byte // the body, where one is of use
@@ -30,7 +31,7 @@ type exchange struct {
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{Server: s, w: w, r: r, id: rand.Text()}
+	x := &exchange{Server: s, w: w, r: r, id: rand.Text(), number: s.arrivals.next()}
 	start := time.Now()
 	if r.ContentLength != 0 { // net/http waits for what of a body was not read, before it replies
 		_ = http.NewResponseController(w).SetReadDeadline(start.Add(s.opts.BodyTimeout))

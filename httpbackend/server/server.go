@@ -63,13 +63,14 @@ const (
 // of its own but what spares a client a doubt: another beside it, or after it, goes on
 // where it stopped.
 type Server struct {
-	backend backend.Backend
-	locker  lock.Locker // nil where the Backend is none
-	tells   atomic.Bool // the Backend has told who holds a lock
-	opts    Options
-	calls   calls
-	killed  context.Context
-	kill    context.CancelFunc
+	backend  backend.Backend
+	locker   lock.Locker // nil where the Backend is none
+	tells    atomic.Bool // the Backend has told who holds a lock
+	opts     Options
+	calls    calls
+	arrivals arrivals
+	killed   context.Context
+	kill     context.CancelFunc
 }
 
 var _ http.Handler = (*Server)(nil)

@@ -102,6 +102,7 @@ func (x *exchange) change(ctx context.Context, make func(backend.Condition) (bac
 	if err != nil {
 		return err
 	}
+	x.arrivals.changed(x.workspace, x.number)
 	if rev != "" {
 		x.w.Header().Set("ETag", wire.ETag(rev))
 	}
@@ -146,20 +147,35 @@ func (x *exchange) guarded(ctx context.Context, cond backend.Condition, make fun
 
 // pinned makes a change that names no revision, as Terraform's do, on the one that was
 // there before the lock was looked at. So whoever breaks the lock and writes in between
-// is not overwritten. Where the change still may be made, it is tried again.
+// is not overwritten. It is tried once: who still waits for the reply asks again.
 func (x *exchange) pinned(ctx context.Context, cond backend.Condition, exists bool, make func(backend.Condition) (backend.Revision, error)) (backend.Revision, error) {
-	for range 16 {
-		now, err := backend.Stat(ctx, x.backend, x.workspace)
-		switch {
-		case errors.Is(err, backend.ErrNotExist) && exists:
-			return "", backend.ErrConflict
-		case err != nil && !errors.Is(err, backend.ErrNotExist):
-			return "", err
-		}
-		rev, err := x.guarded(ctx, backend.Condition{Revision: now, LockID: cond.LockID}, make)
-		if !errors.Is(err, backend.ErrConflict) || ctx.Err() != nil {
-			return rev, err
-		}
+	now, err := backend.Stat(ctx, x.backend, x.workspace)
+	switch {
+	case errors.Is(err, backend.ErrNotExist) && exists:
+		return "", backend.ErrConflict
+	case err != nil && !errors.Is(err, backend.ErrNotExist):
+		return "", err
+	case x.call() == (key{}) && x.arrivals.passed(x.workspace, x.number):
+		return x.overtaken(ctx, cond)
 	}
-	return "", &refusal{http.StatusServiceUnavailable, backend.ErrTransient, "it was changed all the time", nil}
+	rev, err := x.guarded(ctx, backend.Condition{Revision: now, LockID: cond.LockID}, make)
+	if errors.Is(err, backend.ErrConflict) {
+		return x.overtaken(ctx, cond)
+	}
+	return rev, err
+}
+
+// overtaken answers a change that names no revision when another came in between. That
+// may be this very request: its sender lost the first reply and made it again, and may
+// have gone on from there. So what he asked for is done if it is there, and never put
+// over what came after it.
+func (x *exchange) overtaken(ctx context.Context, cond backend.Condition) (backend.Revision, error) {
+	st, err := x.backend.Read(ctx, x.workspace)
+	if _, lost := x.fence(ctx, cond.LockID); lost != nil {
+		return "", lost
+	}
+	if err == nil && bytes.Equal(st.Data, x.data) {
+		return st.Revision, nil
+	}
+	return "", &refusal{http.StatusServiceUnavailable, backend.ErrTransient, "another change came in between", nil}
 }
