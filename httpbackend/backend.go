@@ -138,7 +138,7 @@ func (b *Backend) listOnce(ctx context.Context, c call, u *url.URL) (names []str
 	}
 	foreign := r.ok() || r.status == http.StatusNotFound || r.status == http.StatusMethodNotAllowed
 	switch {
-	case !r.ours && foreign:
+	case !b.isOurs() && foreign:
 		return nil, c.failed(errors.ErrUnsupported, errors.New("this server cannot list its states"))
 	case !r.ok():
 		return nil, c.refused(r)

@@ -33,6 +33,8 @@
 // List work, locks may have a TTL where that Backend's may, and a change whose reply
 // was lost is made again with the token of the call, by which the server tells it
 // from another. If the server was restarted just then, the outcome is ErrUnknown.
+// A reply that does not say so any longer, such as a proxy's page to log in, is not
+// believed: a change is made again or ErrUnknown, a read ErrTransient.
 //
 // Any other server is a plain one. What is weaker there:
 //

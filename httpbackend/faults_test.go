@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/httpbackend"
 	"github.com/statelatch/statelatch/internal/faultproxy"
 	"github.com/statelatch/statelatch/internal/trial"
 	"github.com/statelatch/statelatch/lock"
@@ -19,6 +20,8 @@ var (
 	gateway  = faultproxy.Reply{Status: 502, Body: "Bad Gateway"}
 	busy     = faultproxy.Reply{Status: 503, Body: "Service Unavailable"}
 	throttle = faultproxy.Reply{Status: 429}
+	login    = faultproxy.Reply{Status: 200, Body: "<html>who are you?</html>"}
+	nowhere  = faultproxy.Reply{Status: 404, Body: "<html>not found</html>"}
 )
 
 // chances make about every fourth request fail.
@@ -72,6 +75,10 @@ func TestOneRequestFails(t *testing.T) {
 		{"refused by the network", faultproxy.Refuse()},
 		{"its reply 500", faultproxy.Answer(failing)},
 		{"its reply 503", faultproxy.Answer(busy)},
+		{"its reply a page", faultproxy.Answer(login)},
+		{"its reply a page, though done", faultproxy.AnswerAfter(login)},
+		{"its reply 404", faultproxy.Answer(nowhere)},
+		{"its reply 404, though done", faultproxy.AnswerAfter(nowhere)},
 		{"its reply 429 with a Retry-After", faultproxy.Answer(faultproxy.Throttled(1))},
 		{"delivered twice, the first reply lost", faultproxy.Duplicate(2)},
 		{"delivered twice", faultproxy.Duplicate(1)},
@@ -103,5 +110,42 @@ func TestOneRequestFails(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestPages: what only the server can know is believed of nobody else, once it is known
+// for ours.
+func TestPages(t *testing.T) {
+	once := 0
+	for name, status := range map[string]int{"page": 200, "no content": 204, "not found": 404, "conflict": 412, "held": 423} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store, p := overMemory(t)
+			rev, id := trial.Prepare(t, store)
+			b := p.client(t, func(c *httpbackend.Config) { c.RetryMax = &once })
+			defer b.Close()
+			if _, err := b.Holder(t.Context(), "old"); err != nil { // which shows whose server it is
+				t.Fatal(err)
+			}
+			page := faultproxy.Reply{Status: status, Body: "<html></html>"}
+			b.proxy.Add(faultproxy.Rule{Times: faultproxy.Always, Fault: faultproxy.Answer(page)})
+			cond := backend.Condition{Revision: rev, LockID: id}
+			for method, call := range trial.Calls[*client]() {
+				want := backend.ErrTransient
+				if method == "Lock" || method == "Unlock" {
+					want = backend.ErrUnknown
+				}
+				if err := call(t.Context(), b, "old", cond); !errors.Is(err, want) {
+					t.Errorf("%s: %v", method, err)
+				}
+			}
+			_, write := b.Write(t.Context(), "old", []byte("new"), cond)
+			_, renew := b.Renew(t.Context(), "old", id)
+			for _, err := range []error{write, renew, b.Delete(t.Context(), "old", cond)} {
+				if !errors.Is(err, backend.ErrUnknown) {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }

@@ -187,7 +187,7 @@ func (b *Backend) holder(ctx context.Context, c call) (lock.Info, error) {
 		switch {
 		case err != nil:
 			return lock.Info{}, err
-		case !r.ours && r.status < 500 && !slices.Contains([]int{401, 403, 429}, r.status):
+		case !b.isOurs() && r.status < 500 && !slices.Contains([]int{401, 403, 429}, r.status):
 			return lock.Info{}, c.plain()
 		case !r.ok():
 			return lock.Info{}, c.refused(r)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/md5" // the protocol's own checksum
 	"encoding/base64"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -97,6 +98,9 @@ func (b *Backend) send(ctx context.Context, c call, q request) (*reply, error) {
 		ours:   answer.Header.Get(wire.Protocol) == wire.Version,
 	}
 	b.learn(got)
+	if b.isOurs() && !got.ours && got.tells() {
+		return nil, c.wireError(ctx, fmt.Errorf("%d is not the server's answer, but that of something on the way to it", got.status))
+	}
 	if most := got.limit(q); got.length <= most {
 		got.body, err = limit.ReadAll(answer.Body, got.length, most)
 		got.length = max(got.length, int64(len(got.body)))
@@ -118,13 +122,24 @@ func (r *reply) limit(q request) int64 {
 	return 4 << 10
 }
 
-// learn finds out with what kind of server it has to do.
+// learn finds out with what kind of server it has to do. What is once known for ours
+// stays it.
 func (b *Backend) learn(r *reply) {
 	if r.ours {
 		b.server.Store(ourServer)
 	} else if r.ok() {
-		b.server.Store(plainServer)
+		b.server.CompareAndSwap(unknownServer, plainServer)
 	}
+}
+
+// tells reports whether a reply tells what only the server knows: that it was done, that
+// there is nothing, or that something else is there. A proxy's page to log in does.
+func (r *reply) tells() bool {
+	switch r.status {
+	case http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusLocked:
+		return true
+	}
+	return r.ok()
 }
 
 func (b *Backend) newRequest(ctx context.Context, q request) (*http.Request, error) {
