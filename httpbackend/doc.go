@@ -42,9 +42,10 @@
 //     compares; a strong ETag of that reply goes into If-Match, but whether it is
 //     honoured cannot be known. Where it is not, a writer may come in between: only
 //     the lock keeps it away. Every write with a condition costs that read.
-//   - A write whose reply was lost is found out by a read. Equal bytes are this
-//     call's if it holds the lock, and else ErrUnknown; a write with AnyRevision and an
-//     unlock are never made again.
+//   - A write whose reply was lost, or that is refused by 412, since it may have been
+//     delivered twice, is found out by a read. Equal bytes are this call's if it holds
+//     the lock, and else ErrUnknown; a write with AnyRevision and an unlock are never
+//     made again.
 //   - Whether the lock's ID is compared, at a write or at an unlock, is the server's
 //     affair. Holder and List are errors.ErrUnsupported, and so is a lock with a TTL.
 //

@@ -15,6 +15,8 @@ import (
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/backend/backendtest"
+	"github.com/statelatch/statelatch/httpbackend"
+	"github.com/statelatch/statelatch/internal/faultproxy"
 	"github.com/statelatch/statelatch/internal/limit"
 	"github.com/statelatch/statelatch/lock"
 )
@@ -199,5 +201,50 @@ func TestServedPlain(t *testing.T) {
 	}
 	if _, err := b.Write(t.Context(), "prod", []byte("one"), backend.Condition{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTwiceToPlain: a write that was delivered twice is refused against itself by a plain
+// server that compares ETags. It is no conflict, as far as that can be told.
+func TestTwiceToPlain(t *testing.T) {
+	post, get := faultproxy.Method(http.MethodPost), faultproxy.Method(http.MethodGet)
+	for name, test := range map[string]struct {
+		locked bool
+		rules  []faultproxy.Rule
+		want   error
+	}{
+		"under a lock":              {true, []faultproxy.Rule{{Match: post, Fault: faultproxy.Duplicate(2)}}, nil},
+		"under a lock, and no look": {true, []faultproxy.Rule{{Match: post, Fault: faultproxy.Duplicate(2)}, {Match: get, Nth: 2, Times: faultproxy.Always, Fault: faultproxy.CutBefore()}}, backend.ErrUnknown},
+		"without locks":             {false, []faultproxy.Rule{{Match: post, Fault: faultproxy.Duplicate(2)}}, backend.ErrUnknown},
+	} {
+		for _, before := range []string{"", "before"} {
+			t.Run(name+", "+before, func(t *testing.T) {
+				server, once := newPlain(true), 0
+				b := place{listen(t, server), "/{workspace}"}.client(t, func(c *httpbackend.Config) { c.RetryMax = &once })
+				defer b.Close()
+				var cond backend.Condition
+				if test.locked {
+					held, err := b.Lock(t.Context(), "prod", lock.NewInfo("test"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					cond.LockID = held.ID
+				}
+				if before != "" {
+					var err error
+					if cond.Revision, err = b.Write(t.Context(), "prod", []byte(before), cond); err != nil {
+						t.Fatal(err)
+					}
+				}
+				b.proxy.Reset()
+				for _, rule := range test.rules {
+					b.proxy.Add(rule)
+				}
+				rev, err := b.Write(t.Context(), "prod", []byte("after"), cond)
+				if !errors.Is(err, test.want) || test.want == nil && rev == "" || string(server.states["/prod"]) != "after" {
+					t.Errorf("%q, %v; the state is %q", rev, err, server.states["/prod"])
+				}
+			})
+		}
 	}
 }

@@ -184,7 +184,21 @@ func (b *Backend) replaceOnce(ctx context.Context, c call, ch change, st state) 
 	if err := ch.check(st); err != nil {
 		return "", err
 	}
-	return b.changeOnce(ctx, c, ch, st.condition())
+	rev, err := b.changeOnce(ctx, c, ch, st.condition())
+	if ch.data == nil || !errors.Is(err, backend.ErrConflict) {
+		return rev, err
+	}
+	return "", b.inConflict(ctx, c, ch, err)
+}
+
+// inConflict finds out whether a write that was refused may have been made all the same:
+// one that was delivered twice, which middleboxes do, is refused against itself.
+func (b *Backend) inConflict(ctx context.Context, c call, ch change, conflict error) error {
+	now, err := b.getOnce(ctx, c)
+	if errors.Is(err, backend.ErrNotExist) || err == nil && !bytes.Equal(now.Data, ch.data) {
+		return conflict
+	}
+	return c.later(c.failed(backend.ErrUnknown, errors.New(conflict.Error())), 0) // look whose it is
 }
 
 // removeOnce deletes st. Where the server says that it is not there any longer, another
