@@ -34,7 +34,8 @@
 // was lost is made again with the token of the call, by which the server tells it
 // from another. If the server was restarted just then, the outcome is ErrUnknown.
 // A reply that does not say so any longer, such as a proxy's page to log in, is not
-// believed: a change is made again or ErrUnknown, a read ErrTransient.
+// believed: a change is made again or ErrUnknown, a read ErrTransient. Of a damaged
+// state (ErrCorrupt) nothing comes: it is to be read at the store, past the server.
 //
 // Any other server is a plain one. What is weaker there:
 //

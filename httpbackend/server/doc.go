@@ -39,8 +39,9 @@
 // held, 412 for a condition that does not hold, 413 for a state that is too large, 501
 // for what the Backend cannot do, 503 (with Retry-After) for a temporary failure
 // in which nothing was changed, and 500 for the rest: then the outcome is unknown, or
-// the log has the cause. Texts of the Backend stay in the log; the client gets the
-// kind, and the ID of the request, which is in the log too (X-Request-Id).
+// the log has the cause. A damaged state is 500, and is not sent. Texts of the Backend
+// stay in the log; the client gets the kind, and the ID of the request, which is in the
+// log too (X-Request-Id).
 //
 // # force-unlock
 //
