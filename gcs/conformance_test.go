@@ -18,6 +18,7 @@ var lacks = backendtest.Skips{
 	"Renewer":  "a lock cannot expire",
 	"Unlocked": "there is no such setting",
 	"Waiter":   "Cloud Storage tells nobody of a release",
+	"Watcher":  "Cloud Storage tells nobody of a loss",
 }
 
 func TestConformance(t *testing.T) {
@@ -53,6 +54,7 @@ func TestConditionalDeletes(t *testing.T) {
 			"Renewer":     "a lock cannot expire",
 			"Unlocked":    "there is no such setting",
 			"Waiter":      "Cloud Storage tells nobody of a release",
+			"Watcher":     "Cloud Storage tells nobody of a loss",
 		},
 	})
 	t.Run("stale Delete", func(t *testing.T) {
@@ -89,6 +91,7 @@ func (s *store) namespace(t testing.TB) backendtest.Namespace {
 	}
 	return backendtest.Namespace{
 		Open:        open(),
+		Empty:       func(t testing.TB, workspace string) { n.put(t, workspace+".tfstate", "") },
 		Beside:      open(func(c *gcs.Config) { c.Prefix += "-2" }),
 		CorruptLock: func(t testing.TB, workspace string) { n.put(t, workspace+".tflock", "rubbish") },
 		Lossy:       n.faulty(faultproxy.Rule{Match: changes, Fault: faultproxy.CutAfter()}),

@@ -9,7 +9,11 @@ import (
 	"github.com/statelatch/statelatch/backend/backendtest"
 )
 
-var lacks = backendtest.Skips{"Waiter": "the protocol tells nobody of a release"}
+var lacks = backendtest.Skips{
+	"Empty":   "the store behind our server keeps no empty state",
+	"Waiter":  "the protocol tells nobody of a release",
+	"Watcher": "the protocol tells nobody of a loss",
+}
 
 func TestConformance(t *testing.T) {
 	t.Run("default", func(t *testing.T) { backendtest.Run(t, target(backend.DefaultWorkspace, nil)) })

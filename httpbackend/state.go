@@ -23,7 +23,8 @@ import (
 // A state is what a GET returned; the zero state is none.
 type state struct {
 	backend.State
-	etag string // of a plain server, if it is a strong one
+	etag  string // of a plain server, if it is a strong one
+	empty bool   // none, but something of no bytes is there
 }
 
 // get fetches the state.
@@ -41,7 +42,9 @@ func (b *Backend) getOnce(ctx context.Context, c call) (state, error) {
 		return state{}, err
 	case r.status == http.StatusOK && r.length > most:
 		return state{}, c.failed(backend.ErrTooLarge, limit.Exceeded(r.length, most))
-	case r.status == http.StatusOK && len(r.body) == 0, r.status == http.StatusNoContent:
+	case r.status == http.StatusOK && len(r.body) == 0:
+		return state{etag: r.strongETag(), empty: true}, c.failed(backend.ErrNotExist, nil)
+	case r.status == http.StatusNoContent:
 		return state{}, c.failed(backend.ErrNotExist, nil)
 	case r.status != http.StatusOK:
 		return state{}, c.refused(r)
@@ -53,10 +56,7 @@ func (b *Backend) getOnce(ctx context.Context, c call) (state, error) {
 	if r.ours {
 		st.Revision, err = c.revision(r)
 	} else {
-		st.Revision = digest(r.body)
-		if etag := r.header.Get("ETag"); strings.HasPrefix(etag, `"`) {
-			st.etag = etag
-		}
+		st.Revision, st.etag = digest(r.body), r.strongETag()
 	}
 	if err == nil && !intact(r) {
 		err = c.failed(backend.ErrCorrupt, errors.New("its Content-MD5 is another"))
@@ -70,6 +70,15 @@ func (c call) workspaceOrDefault() string {
 		return backend.DefaultWorkspace
 	}
 	return c.workspace
+}
+
+// strongETag returns the ETag that a plain server may compare; "" if there is none.
+func (r *reply) strongETag() string {
+	etag := r.header.Get("ETag")
+	if !strings.HasPrefix(etag, `"`) {
+		return ""
+	}
+	return etag
 }
 
 // intact compares the body with its checksum, where there is one.
@@ -188,17 +197,21 @@ func (b *Backend) replaceOnce(ctx context.Context, c call, ch change, st state) 
 	if ch.data == nil || !errors.Is(err, backend.ErrConflict) {
 		return rev, err
 	}
-	return "", b.inConflict(ctx, c, ch, err)
+	return b.inConflict(ctx, c, ch, st, err)
 }
 
 // inConflict finds out whether a write that was refused may have been made all the same:
-// one that was delivered twice, which middleboxes do, is refused against itself.
-func (b *Backend) inConflict(ctx context.Context, c call, ch change, conflict error) error {
+// one that was delivered twice, which middleboxes do, is refused against itself. If what
+// was in the way of a creation has no bytes, the write is made on top of that.
+func (b *Backend) inConflict(ctx context.Context, c call, ch change, st state, conflict error) (backend.Revision, error) {
 	now, err := b.getOnce(ctx, c)
-	if errors.Is(err, backend.ErrNotExist) || err == nil && !bytes.Equal(now.Data, ch.data) {
-		return conflict
+	switch {
+	case errors.Is(err, backend.ErrNotExist) && now.empty && st.Data == nil:
+		return b.changeOnce(ctx, c, ch, now.condition())
+	case errors.Is(err, backend.ErrNotExist), err == nil && !bytes.Equal(now.Data, ch.data):
+		return "", conflict
 	}
-	return c.later(c.failed(backend.ErrUnknown, errors.New(conflict.Error())), 0) // look whose it is
+	return "", c.later(c.failed(backend.ErrUnknown, errors.New(conflict.Error())), 0) // look whose it is
 }
 
 // removeOnce deletes st. Where the server says that it is not there any longer, another
@@ -235,10 +248,10 @@ func (ch change) check(st state) error {
 // condition is what a plain server may honour.
 func (st state) condition() http.Header {
 	switch {
-	case st.Data == nil:
-		return http.Header{"If-None-Match": {"*"}}
 	case st.etag != "":
 		return http.Header{"If-Match": {st.etag}}
+	case st.Data == nil && !st.empty:
+		return http.Header{"If-None-Match": {"*"}}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -24,6 +25,7 @@ func TestConformance(t *testing.T) {
 					"Renewer":     "no lock expires",
 					"Unlocked":    "there is no such setting",
 					"Waiter":      "the system tells nobody of a release",
+					"Watcher":     "the system tells nobody of a loss",
 				},
 			})
 		})
@@ -36,7 +38,17 @@ func namespace(t testing.TB) backendtest.Namespace {
 		return func(t testing.TB) backend.Backend { return opened(t, c) }
 	}
 	return backendtest.Namespace{
-		Open:   opener(config),
+		Open: opener(config),
+		Empty: func(t testing.TB, workspace string) {
+			path := config.Path
+			if workspace != backend.DefaultWorkspace {
+				path = filepath.Join(config.WorkspaceDir, workspace, workspaceFile)
+			}
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			put(t, path, nil)
+		},
 		Beside: opener(Config{Path: config.Path + "2", WorkspaceDir: config.WorkspaceDir + "2"}),
 		Hung:   hung,
 		Limited: func(t testing.TB, limit int) backend.Backend {

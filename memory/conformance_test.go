@@ -20,6 +20,7 @@ func target(workspace string) backendtest.Target {
 		Skips: backendtest.Skips{
 			"Beside":   "a store in memory has one configuration",
 			"Canary":   "it has no credentials",
+			"Empty":    "it keeps no empty state",
 			"Hung":     "it makes no requests; through middleware/faulty they hang",
 			"Limited":  "it has no such setting",
 			"Lossy":    "it makes no requests; through middleware/faulty they lose their replies",

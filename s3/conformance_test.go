@@ -23,14 +23,17 @@ import (
 var lacks = backendtest.Skips{
 	"Advance": "the clock of a server cannot be set",
 	"Waiter":  "S3 and DynamoDB tell nobody of a release",
+	"Watcher": "S3 and DynamoDB tell nobody of a loss",
 }
 
 // What a lock in DynamoDB has not.
 var cannotExpire = backendtest.Skips{
-	"lock/expired lock is taken over": "a lock in DynamoDB cannot expire",
-	"lock/expired lock is not held":   "a lock in DynamoDB cannot expire",
-	"lock/renew":                      "a lock in DynamoDB cannot expire",
-	"lock/renew with another ID":      "a lock in DynamoDB cannot expire",
+	"write under an expired lock":        "a lock in DynamoDB cannot expire",
+	"lock/expired lock is taken over":    "a lock in DynamoDB cannot expire",
+	"lock/one winner of an expired lock": "a lock in DynamoDB cannot expire",
+	"lock/expired lock is not held":      "a lock in DynamoDB cannot expire",
+	"lock/renew":                         "a lock in DynamoDB cannot expire",
+	"lock/renew with another ID":         "a lock in DynamoDB cannot expire",
 }
 
 // What takes long, and has nothing to do with locks or digests.
@@ -95,6 +98,7 @@ func (s setup) namespace(t testing.TB) backendtest.Namespace {
 	}
 	return backendtest.Namespace{
 		Open:        open(),
+		Empty:       func(t testing.TB, workspace string) { n.put(t, n.key(workspace), "") },
 		Beside:      open(func(c *s3.Config) { c.Key += ".bak" }),
 		Unlocked:    open(func(c *s3.Config) { c.UseLockfile, c.DynamoDBTable = false, "" }),
 		CorruptLock: n.corruptLock,

@@ -28,6 +28,7 @@
 //			}
 //			return backendtest.Namespace{
 //				Open:        open(prefix),
+//				Empty:       func(t testing.TB, workspace string) { server.Set(prefix+workspace, "") },
 //				Beside:      open(prefix + "b"),
 //				CorruptLock: func(t testing.TB, workspace string) { server.Set(prefix+workspace+".lock", "rubbish") },
 //			}
@@ -42,6 +43,7 @@
 //			"Lossy":    "no proxy in this test",
 //			"Unlocked": "it has no such setting",
 //			"Waiter":   "the server tells nobody of a release",
+//			"Watcher":  "the server tells nobody of a loss",
 //		},
 //	}
 //

@@ -71,6 +71,7 @@ func target(mutate func(*broken)) Target {
 		}
 		return Namespace{
 			Open:        open(func(s service) service { return s }),
+			Empty:       func(testing.TB, string) {}, // to the wire the same as none
 			Beside:      func(testing.TB) backend.Backend { return beside.Client() },
 			CorruptLock: func(_ testing.TB, ws string) { store.SetLockRecord(ws, []byte("rubbish")) },
 			Lossy:       open(func(s service) service { return &lossy{service: s} }),

@@ -10,7 +10,7 @@ import (
 
 var update = flag.Bool("update", false, "write the table of mutants into docs/mutants.md")
 
-var mutants = slices.Concat(writers, lockers, readers, listers, cutters)
+var mutants = slices.Concat(writers, conditions, lockers, readers, listers, cutters)
 
 // The clauses hold for the harness itself: what fails a mutant is its mutation.
 func TestHarness(t *testing.T) { Run(t, target(func(*broken) {})) }

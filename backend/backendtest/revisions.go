@@ -74,6 +74,35 @@ var revisions = table{
 		},
 	},
 	{
+		Name:     "revision of a deleted state",
+		Sentence: "A revision names one stored value: the one of a state that was deleted does not hold for the next that is created.",
+		Check: func(e *env) {
+			first := e.create("one")
+			e.Must("Delete", e.a.Delete(e.Ctx, e.ws, at(first)))
+			second := e.write(e.b, "two", backend.Condition{})
+			if first == second {
+				e.Errorf("two values have one revision, %q", first)
+			}
+			_, err := e.a.Write(e.Ctx, e.ws, []byte("three"), at(first))
+			e.Is("Write with the revision of a state that was deleted", err, backend.ErrConflict)
+			e.Is("Delete with the revision of a state that was deleted", e.a.Delete(e.Ctx, e.ws, at(first)), backend.ErrConflict)
+			e.stored("two", second)
+		},
+	},
+	{
+		Name:     "empty object",
+		Sentence: "An object of no bytes is no state, on every backend: Read is ErrNotExist, and a state can be created.",
+		Check: func(e *env) {
+			e.Need("Empty", e.ns.Empty != nil)
+			e.ns.Empty(e.TB, e.ws)
+			e.missing()
+			_, err := backend.Stat(e.Ctx, e.a, e.ws)
+			e.Is("Stat of an empty object", err, backend.ErrNotExist)
+			e.Is("Delete of an empty object", e.a.Delete(e.Ctx, e.ws, at(backend.AnyRevision)), backend.ErrNotExist)
+			e.stored("one", e.create("one"))
+		},
+	},
+	{
 		Name:     "stale delete",
 		Sentence: "If the revision of a Delete is not the stored one, the error matches ErrConflict, and nothing has changed.",
 		Check: func(e *env) {

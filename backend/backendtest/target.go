@@ -43,7 +43,7 @@ type Target struct {
 
 	// Skips declares, by reasons, what is left out: a clause, by its name; one of
 	// package locktest, by "lock/" and its name; or, by its own, a field of
-	// Namespace, Canary, or an ability ("Locker", "Renewer", "Waiter").
+	// Namespace, Canary, or an ability ("Locker", "Renewer", "Waiter", "Watcher").
 	Skips Skips
 }
 
@@ -56,6 +56,10 @@ type Namespace struct {
 	// Open opens another client, with connections of its own: nothing of it may be
 	// left once the suite has closed it.
 	Open func(t testing.TB) backend.Backend
+
+	// Empty puts an object of no bytes in the place of a workspace's state, as another
+	// program may.
+	Empty func(t testing.TB, workspace string)
 
 	// Beside opens a second configuration as near as may be: the same bucket, and a
 	// key or prefix that begins with the first one's.
@@ -84,8 +88,8 @@ type Namespace struct {
 
 // What Skips may declare, beside clauses: of a Locker, and of a Backend alone.
 var (
-	lockNeeds = []string{"Advance", "CorruptLock", "Hung", "Lossy", "Renewer", "Unlocked", "Waiter"}
-	needs     = append([]string{"Beside", "Canary", "Limited", "Locker"}, lockNeeds...)
+	lockNeeds = []string{"Advance", "CorruptLock", "Hung", "Lossy", "Renewer", "Unlocked", "Waiter", "Watcher"}
+	needs     = append([]string{"Beside", "Canary", "Empty", "Limited", "Locker"}, lockNeeds...)
 )
 
 // Run checks each sentence of the contract in a subtest, and those of package

@@ -89,6 +89,9 @@ var values = table{
 					e.Fatalf("Read: got other bytes (%d) or another revision (%q) than were written (%d, %q)", len(st.Data), st.Revision, size, written)
 				}
 				rev, stale = written, rev
+				if i%3 == 2 {
+					e.refusedToo(noise[len(noise)-size:])
+				}
 			}
 		},
 	},
@@ -164,6 +167,17 @@ var values = table{
 			}
 		},
 	},
+}
+
+// refusedToo has a large state refused for other reasons than its revision.
+func (e *env) refusedToo(data []byte) {
+	e.Helper()
+	_, err := e.b.Write(e.Ctx, e.ws, data, backend.Condition{})
+	e.Is("Write of a large state with the zero Condition", err, backend.ErrConflict)
+	if e.target.Fenced {
+		_, err := e.b.Write(e.Ctx, e.ws, data, backend.Condition{Revision: backend.AnyRevision, LockID: lock.NewID()})
+		e.Is("Write of a large state under no lock", err, lock.ErrNotHeld)
+	}
 }
 
 // sizes are the sizes of large states, as far as the target takes them.

@@ -35,8 +35,8 @@ func TestConformance(t *testing.T) {
 		},
 		Skips: backendtest.Skips{
 			"Advance": "locks do not expire", "Renewer": "locks do not expire",
-			"Limited": "it has no such setting", "Unlocked": "it has no such setting",
-			"Canary": "it has no credentials", "Waiter": "the store tells nobody of a release",
+			"Limited": "it has no such setting", "Unlocked": "it has no such setting", "Canary": "it has no credentials",
+			"Empty": "the store takes no empty value", "Waiter": "the store tells nobody", "Watcher": "the store tells nobody",
 		},
 	})
 }

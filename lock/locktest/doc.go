@@ -41,6 +41,7 @@
 //				"Lossy":    "no proxy in this test",
 //				"Unlocked": "it has no such setting",
 //				"Waiter":   "the server tells nobody of a release",
+//				"Watcher":  "the server tells nobody of a loss",
 //			},
 //		})
 //	}

@@ -31,6 +31,35 @@ var expiry = table{
 		},
 	},
 	{
+		Name:     "one winner of an expired lock",
+		Sentence: "A lock that has expired is taken, or renewed, by one of all who try to at once.",
+		Check: func(e *env) {
+			rounds := 1
+			if e.ns.Advance != nil { // then they cost nothing
+				rounds = 5
+			}
+			for range rounds {
+				r, clock := e.renewer()
+				first := e.lockFor(e.a, e.ttl())
+				clock.expiry(first, func() bool {
+					_, err := e.b.Holder(e.Ctx, e.ws)
+					return errors.Is(err, lock.ErrNotHeld)
+				})
+				winner := e.oneWinnerOf(17, func(i int) (lock.Info, error) {
+					if i > 0 {
+						return []lock.Locker{e.a, e.b}[i%2].Lock(e.Ctx, e.ws, e.info())
+					}
+					renewed, err := r.Renew(e.Ctx, e.ws, first.ID)
+					if errors.Is(err, lock.ErrNotHeld) { // it need not be renewed
+						err = &lock.HeldError{Workspace: e.ws, Err: err}
+					}
+					return renewed, err
+				})
+				e.Must("Unlock", e.a.Unlock(e.Ctx, e.ws, winner.ID))
+			}
+		},
+	},
+	{
 		Name:     "expired lock is not held",
 		Sentence: "A lock that has expired is not held: Holder returns ErrNotHeld.",
 		Check: func(e *env) {

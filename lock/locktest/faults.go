@@ -156,6 +156,9 @@ func (e *env) methods(l lock.Locker, workspace string) []method {
 	if w, ok := lock.As[lock.Waiter](l); ok {
 		methods = append(methods, method{"Wait", func(ctx context.Context) error { return w.Wait(ctx, workspace) }})
 	}
+	if w, ok := lock.As[lock.Watcher](l); ok {
+		methods = append(methods, method{"Watch", func(ctx context.Context) error { return w.Watch(ctx, workspace, lock.NewID()) }})
+	}
 	return append(methods, method{"Lock", func(ctx context.Context) error {
 		_, err := l.Lock(ctx, workspace, e.info())
 		return err

@@ -18,6 +18,7 @@ type service interface {
 	lock.Locker
 	lock.Renewer
 	lock.Waiter
+	lock.Watcher
 }
 
 // broken is a client that does one thing in its own way.
@@ -30,6 +31,7 @@ type broken struct {
 	holder func(ctx context.Context, ws string) (lock.Info, error)
 	renew  func(ctx context.Context, ws, id string) (lock.Info, error)
 	wait   func(ctx context.Context, ws string) error
+	watch  func(ctx context.Context, ws, id string) error
 }
 
 func (b *broken) Lock(ctx context.Context, ws string, info lock.Info) (lock.Info, error) {
@@ -42,7 +44,8 @@ func (b *broken) Holder(ctx context.Context, ws string) (lock.Info, error) {
 func (b *broken) Renew(ctx context.Context, ws, id string) (lock.Info, error) {
 	return b.renew(ctx, ws, id)
 }
-func (b *broken) Wait(ctx context.Context, ws string) error { return b.wait(ctx, ws) }
+func (b *broken) Wait(ctx context.Context, ws string) error      { return b.wait(ctx, ws) }
+func (b *broken) Watch(ctx context.Context, ws, id string) error { return b.watch(ctx, ws, id) }
 
 // target is memory behind that wire, each client changed by mutate.
 func target(mutate func(*broken)) Target {
@@ -52,7 +55,7 @@ func target(mutate func(*broken)) Target {
 		open := func(wire func(service) service) func(testing.TB) lock.Locker {
 			return func(t testing.TB) lock.Locker {
 				s := wire(store.Client())
-				b := &broken{s, store, t, s.Lock, s.Unlock, s.Holder, s.Renew, s.Wait}
+				b := &broken{s, store, t, s.Lock, s.Unlock, s.Holder, s.Renew, s.Wait, s.Watch}
 				mutate(b)
 				return b
 			}
@@ -108,7 +111,8 @@ func (f never) Holder(ctx context.Context, ws string) (lock.Info, error) {
 func (f never) Renew(ctx context.Context, ws, _ string) (lock.Info, error) {
 	return lock.Info{}, f(ctx, ws)
 }
-func (f never) Wait(ctx context.Context, ws string) error { return f(ctx, ws) }
+func (f never) Wait(ctx context.Context, ws string) error     { return f(ctx, ws) }
+func (f never) Watch(ctx context.Context, ws, _ string) error { return f(ctx, ws) }
 
 var (
 	hung never = func(ctx context.Context, ws string) error {

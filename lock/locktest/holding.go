@@ -191,12 +191,20 @@ func (e *env) same(what string, got, want lock.Info) {
 // oneWinner lets 16 lock at once, on two clients.
 func (e *env) oneWinner(info func() lock.Info) {
 	e.Helper()
+	e.oneWinnerOf(16, func(i int) (lock.Info, error) {
+		return []lock.Locker{e.a, e.b}[i%2].Lock(e.Ctx, e.ws, info())
+	})
+}
+
+// oneWinnerOf has n try at once to hold the lock, and returns the lock of the one that does.
+func (e *env) oneWinnerOf(n int, try func(i int) (lock.Info, error)) lock.Info {
+	e.Helper()
 	type result struct {
 		info lock.Info
 		err  error
 	}
-	results := clause.Race(16, func(i int) result {
-		stored, err := []lock.Locker{e.a, e.b}[i%2].Lock(e.Ctx, e.ws, info())
+	results := clause.Race(n, func(i int) result {
+		stored, err := try(i)
 		return result{stored, err}
 	})
 	var winners []lock.Info
@@ -205,11 +213,12 @@ func (e *env) oneWinner(info func() lock.Info) {
 		if r.err == nil {
 			winners = append(winners, r.info)
 		} else if !errors.As(r.err, &held) {
-			e.Errorf("Lock: got error %v, want a *HeldError", r.err)
+			e.Errorf("got error %v, want a *HeldError", r.err)
 		}
 	}
 	if len(winners) != 1 {
-		e.Fatalf("%d of 16 got the lock", len(winners))
+		e.Fatalf("%d of %d got the lock", len(winners), n)
 	}
 	e.holds(e.b, winners[0])
+	return winners[0]
 }

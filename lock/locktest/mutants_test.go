@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +35,9 @@ func mutate(name, wrong string, kill []string, change func(*broken)) mutant {
 	return mutant{Name: name, Wrong: wrong, Kill: kill, Setup: target(change).setup}
 }
 
-var mutants = []mutant{
+var mutants = slices.Concat(lockers, expirers)
+
+var lockers = []mutant{
 	mutate("no-op lock", "Lock succeeds and stores nothing.",
 		[]string{"second lock", "same info", "one winner", "holder", "linearizable"},
 		func(b *broken) {
@@ -334,6 +337,28 @@ var mutants = []mutant{
 				return ctx.Err()
 			}
 		}),
+	mutate("watcher never told", "Watch returns only when its context ends.",
+		[]string{"watch"},
+		func(b *broken) {
+			b.watch = func(ctx context.Context, _, _ string) error {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+		}),
+	mutate("watcher told at once", "Watch says that the lock is lost, and has not looked.",
+		[]string{"watch"},
+		func(b *broken) {
+			b.watch = func(context.Context, string, string) error { return nil }
+		}),
+	mutate("watcher hears no end", "Watch goes on when its context has ended.",
+		[]string{"watch", "server hangs"},
+		func(b *broken) {
+			b.watch = func(ctx context.Context, ws, id string) error {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 7*time.Second)
+				defer cancel() // so that the test ends
+				return b.service.Watch(ctx, ws, id)
+			}
+		}),
 	mutate("waiter takes the lock", "Wait takes the lock that it waited for.",
 		[]string{"wait"},
 		func(b *broken) {
@@ -345,50 +370,4 @@ var mutants = []mutant{
 				return err
 			}
 		}),
-	mutate("never expires", "A lock with a TTL is stored as one without.",
-		[]string{"expired lock is taken over", "expired lock is not held"},
-		withTTL(func(time.Duration) time.Duration { return 0 })),
-	mutate("expires early", "A lock is stored with a TTL that is a second shorter.",
-		[]string{"expired lock is taken over", "expired lock is not held"},
-		withTTL(func(ttl time.Duration) time.Duration { return max(ttl-time.Second, 0) })),
-	mutate("always expires", "A lock without TTL is stored with one of an hour.",
-		[]string{"no TTL, no expiry"},
-		withTTL(func(ttl time.Duration) time.Duration {
-			if ttl == 0 {
-				return time.Hour
-			}
-			return ttl
-		})),
-	mutate("TTL clamped", "A TTL above a day becomes one of a day.",
-		[]string{"TTL is never clamped"},
-		withTTL(func(ttl time.Duration) time.Duration { return min(ttl, 24*time.Hour) })),
-	mutate("no-op renewal", "Renew succeeds and does nothing.",
-		[]string{"renew"},
-		func(b *broken) {
-			b.renew = func(ctx context.Context, ws, _ string) (info, error) { return b.Holder(ctx, ws) }
-		}),
-	mutate("anybody renews", "Renew renews whatever lock is there.",
-		[]string{"renew with another ID", "expired lock is taken over"},
-		func(b *broken) {
-			b.renew = func(ctx context.Context, ws, id string) (info, error) {
-				if holder, err := b.Holder(ctx, ws); err == nil {
-					id = holder.ID
-				}
-				return b.service.Renew(ctx, ws, id)
-			}
-		}),
-}
-
-// withTTL stores another TTL than was asked for, and hides it.
-func withTTL(change func(time.Duration) time.Duration) func(*broken) {
-	return func(b *broken) {
-		asked := map[string]time.Duration{} // by ID: each of these clauses is one goroutine
-		b.lock = func(ctx context.Context, ws string, in info) (info, error) {
-			asked[in.ID] = in.TTL
-			in.TTL = change(in.TTL)
-			stored, err := b.service.Lock(ctx, ws, in)
-			stored.TTL = asked[stored.ID]
-			return stored, err
-		}
-	}
 }

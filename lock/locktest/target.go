@@ -27,7 +27,7 @@ type Target struct {
 	TTL time.Duration
 
 	// Skips declares, by reasons, what is left out: a clause, by its name, or a
-	// field of Namespace, or an ability ("Renewer", "Waiter"), by its own.
+	// field of Namespace, or an ability ("Renewer", "Waiter", "Watcher"), by its own.
 	Skips Skips
 }
 
@@ -60,7 +60,7 @@ type Namespace struct {
 }
 
 // needs are the names by which Skips declares an ability.
-var needs = []string{"CorruptLock", "Lossy", "Hung", "Unlocked", "Advance", "Renewer", "Waiter"}
+var needs = []string{"CorruptLock", "Lossy", "Hung", "Unlocked", "Advance", "Renewer", "Waiter", "Watcher"}
 
 // Run checks each sentence of the contract in a subtest.
 func Run(t *testing.T, target Target) {

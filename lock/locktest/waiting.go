@@ -70,6 +70,28 @@ var waiting = table{
 			e.free(e.b)
 		},
 	},
+	{
+		Name:     "watch",
+		Sentence: "Watch returns nil when id no longer holds the lock, at once if it does not, and an error when its context ends.",
+		Check: func(e *env) {
+			w, ok := lock.As[lock.Watcher](e.a)
+			e.Need("Watcher", ok)
+			e.Must("Watch over a lock that nobody holds", w.Watch(e.Ctx, e.ws, lock.NewID()))
+			stored := e.lock(e.a)
+			e.Must("Watch over a lock that another holds", w.Watch(e.Ctx, e.ws, lock.NewID()))
+			watched := make(chan error, 1)
+			go func() { watched <- w.Watch(e.Ctx, e.ws, stored.ID) }()
+			e.Hung("Watch over a lock that is held", func(ctx context.Context) error { return w.Watch(ctx, e.ws, stored.ID) })
+			select {
+			case early := <-watched:
+				e.Errorf("Watch over a lock that is held returned %v", early)
+				return
+			default:
+			}
+			e.Must("Unlock by another client", e.b.Unlock(e.Ctx, e.ws, stored.ID))
+			e.Must("Watch over a lock that was lost", <-watched)
+		},
+	},
 }
 
 // waitOn waits until ctx ends: Wait may return before, with nothing to tell.

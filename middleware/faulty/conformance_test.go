@@ -22,8 +22,10 @@ func TestConformance(t *testing.T) {
 		Skips: backendtest.Skips{
 			"Beside":   "a store in memory has one configuration",
 			"Canary":   "it has no credentials",
+			"Empty":    "a store in memory keeps no empty state",
 			"Limited":  "it has no such setting",
 			"Unlocked": "it has no such setting",
+			"Watcher":  "it is hidden",
 		},
 	})
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // Store keeps values in memory, by their paths: GET, PUT, DELETE, and GET of a path
-// that ends in a slash for the names below it, one a line.
+// that ends in a slash for the names below it, one a line. A value has some bytes.
 type Store struct {
 	mu     sync.Mutex
 	values map[string]value
@@ -52,6 +52,8 @@ func (s *Store) apply(r *http.Request, data []byte) (int, value) {
 		return http.StatusNotFound, value{}
 	case match != "" && match != found.etag, exists && r.Header.Get("If-None-Match") == "*":
 		return http.StatusPreconditionFailed, value{}
+	case r.Method == http.MethodPut && len(data) == 0:
+		return http.StatusBadRequest, value{}
 	case r.Method == http.MethodPut:
 		return http.StatusOK, value{etag: s.put(path, data)}
 	case r.Method == http.MethodDelete:
