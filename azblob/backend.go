@@ -95,10 +95,8 @@ func (b *Backend) Write(ctx context.Context, workspace string, data []byte, cond
 	default:
 		p = nil
 	}
-	var written *properties
-	err = b.change(ctx, c, cond, p, func(p *properties) error {
-		written, err = b.replace(ctx, c, data, p, cond.LockID)
-		return err
+	written, err := b.change(ctx, c, cond, p, func(p *properties) (*properties, error) {
+		return b.replace(ctx, c, data, p, cond.LockID)
 	})
 	if err != nil {
 		return "", err
@@ -113,18 +111,18 @@ func (b *Backend) Delete(ctx context.Context, workspace string, cond backend.Con
 	if err != nil {
 		return err
 	}
-	return b.change(ctx, c, cond, nil, func(p *properties) error {
+	_, err = b.change(ctx, c, cond, nil, func(p *properties) (*properties, error) {
 		if p.revision == "" {
-			return c.failed(backend.ErrNotExist, nil)
+			return nil, c.failed(backend.ErrNotExist, nil)
 		}
 		if cond.LockID == "" && !b.config.Snapshot {
 			if err := b.remove(ctx, c, p); !errors.Is(err, errSnapshots) {
-				return err
+				return nil, err
 			}
 		}
-		_, err := b.replace(ctx, c, nil, p, cond.LockID)
-		return err
+		return b.replace(ctx, c, nil, p, cond.LockID)
 	})
+	return err
 }
 
 // replace puts data in the place of the state that has the properties p.

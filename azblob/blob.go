@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"strings"
@@ -129,30 +130,30 @@ func (b *Backend) current(ctx context.Context, c call) (*properties, error) {
 
 // change does what changes the state that cond describes, and which p are the
 // properties of; nil has to be looked up. It does it again if the blob has another
-// ETag, and the state has not changed: a lock came or went.
-func (b *Backend) change(ctx context.Context, c call, cond backend.Condition, p *properties, do func(*properties) error) (err error) {
+// ETag, and the state has not changed: a lock came or went. do returns what it has
+// stored; if it was refused, what is there instead, or nil.
+func (b *Backend) change(ctx context.Context, c call, cond backend.Condition, p *properties, do func(*properties) (*properties, error)) (_ *properties, err error) {
 	for range 10 {
 		if p == nil {
 			if p, err = b.current(ctx, c); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if cond.Revision != backend.AnyRevision && cond.Revision != p.revision {
-			return b.stale(ctx, c, p, cond.LockID)
+			return nil, b.stale(ctx, c, p, cond.LockID)
 		}
-		err = do(p)
+		p, err = do(p)
 		switch {
 		case errors.Is(err, errLeased):
 			held := b.heldBy(ctx, c)
 			if cond.LockID != "" || !errors.Is(held, lock.ErrNotHeld) {
-				return held
+				return nil, held
 			}
 		case !errors.Is(err, backend.ErrConflict):
-			return err
+			return p, err
 		}
-		p = nil
 	}
-	return c.failed(backend.ErrTransient, errors.New("the blob was changed all the time"))
+	return nil, c.failed(backend.ErrTransient, errors.New("the blob was changed all the time"))
 }
 
 // stale is the error for a revision that does not hold, or for the lock, if that
@@ -177,13 +178,18 @@ func (b *Backend) stale(ctx context.Context, c call, p *properties, id string) e
 
 // put makes the PUT on an ETag, and finds out what became of it if no reply tells:
 // it is ours by its token and its bytes. Terraform carries metadata over to other
-// bytes.
+// bytes. If it was refused, put returns what is there instead.
 func (b *Backend) put(ctx context.Context, c call, data []byte, replaces *properties, leaseID string) (*properties, error) {
 	token := rand.Text()
 	meta := replaces.with(tokenKey, token)
-	return settle.Do(ctx, settle.Request[*properties]{
+	var instead *properties
+	written, err := settle.Do(ctx, settle.Request[*properties]{
 		Try: func(ctx context.Context) (*properties, error) {
-			return b.putOnce(ctx, c, data, meta, replaces.etag, leaseID)
+			written, err := b.putOnce(ctx, c, data, meta, replaces.etag, leaseID)
+			if errors.Is(err, backend.ErrConflict) {
+				instead, err = b.refused(ctx, c, token, err)
+			}
+			return written, err
 		},
 		Look: func(ctx context.Context) (*properties, settle.Found, error) {
 			now, p, err := b.get(ctx, c)
@@ -203,6 +209,23 @@ func (b *Backend) put(ctx context.Context, c call, data []byte, replaces *proper
 		},
 		Unknown: func(why error) error { return c.failed(backend.ErrUnknown, why) },
 	})
+	if errors.Is(err, backend.ErrConflict) {
+		return instead, err
+	}
+	return written, err
+}
+
+// refused looks after a PUT that was refused with err. One that was delivered twice,
+// which middleboxes do, is refused against itself: it has left its token.
+func (b *Backend) refused(ctx context.Context, c call, token string, err error) (instead *properties, _ error) {
+	now, failed := b.current(ctx, c)
+	switch {
+	case failed != nil:
+		return nil, c.failed(backend.ErrUnknown, fmt.Errorf("%s; and whose is stored was not to be seen: %s", err.Error(), failed.Error()))
+	case value(now.metadata[tokenKey]) == token: // look at the bytes too
+		return nil, c.failed(backend.ErrUnknown, errors.New(err.Error()))
+	}
+	return now, err
 }
 
 func (b *Backend) putOnce(ctx context.Context, c call, data []byte, meta metadata, replaces azcore.ETag, leaseID string) (*properties, error) {

@@ -83,8 +83,10 @@ func (b *Backend) tryLock(ctx context.Context, c call, info lock.Info, record st
 			return errLeased
 		}
 	}
-	if p, err = b.announce(ctx, c, p, record); err != nil {
-		return err
+	if value(p.metadata[lockKey]) != record { // else it was announced, and refused against itself
+		if p, err = b.announce(ctx, c, p, record); err != nil {
+			return err
+		}
 	}
 	if err = b.acquire(ctx, c, info, p.etag); err != nil {
 		return err
@@ -244,7 +246,7 @@ func (b *Backend) isOurs(workspace, id string) *properties {
 // release releases the lease of a blob that has the properties p.
 func (b *Backend) release(ctx context.Context, c call, id string, p *properties) error {
 	_, err := settle.Do(ctx, settle.Request[struct{}]{
-		Try: func(ctx context.Context) (none struct{}, err error) { return none, b.releaseOnce(ctx, c, id, p.etag) },
+		Try: func(ctx context.Context) (none struct{}, err error) { return none, b.tryRelease(ctx, c, id, p.etag) },
 		Look: func(ctx context.Context) (none struct{}, found settle.Found, err error) {
 			now, err := b.current(ctx, c)
 			switch {
@@ -257,6 +259,23 @@ func (b *Backend) release(ctx context.Context, c call, id string, p *properties)
 		},
 		Unknown: func(why error) error { return c.failed(backend.ErrUnknown, why) },
 	})
+	return err
+}
+
+// tryRelease is releaseOnce. A release that was delivered twice, which middleboxes do,
+// is refused against itself. As in release, that ETag on a free blob tells.
+func (b *Backend) tryRelease(ctx context.Context, c call, id string, etag azcore.ETag) error {
+	err := b.releaseOnce(ctx, c, id, etag)
+	if !errors.Is(err, errLeased) && !errors.Is(err, lock.ErrNotHeld) {
+		return err
+	}
+	now, failed := b.current(ctx, c)
+	switch {
+	case failed != nil:
+		return c.failed(backend.ErrUnknown, fmt.Errorf("%s; and whose lease there is was not to be seen: %s", err.Error(), failed.Error()))
+	case now.etag == etag && !now.leased:
+		return nil
+	}
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,12 +125,13 @@ func (o operation) each(t *testing.T, f func(t *testing.T, s *scene, nth int)) {
 func TestLostReplies(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]faultproxy.Fault{
-		"applied":                      faultproxy.CutAfter(),
-		"not applied":                  faultproxy.CutBefore(),
-		"failing":                      faultproxy.AnswerAfter(failing),
-		"busy":                         faultproxy.Answer(busy),
-		"delivered twice, first reply": faultproxy.Duplicate(1),
-		"truncated":                    faultproxy.Truncate(1),
+		"applied":                       faultproxy.CutAfter(),
+		"not applied":                   faultproxy.CutBefore(),
+		"failing":                       faultproxy.AnswerAfter(failing),
+		"busy":                          faultproxy.Answer(busy),
+		"delivered twice, first reply":  faultproxy.Duplicate(1),
+		"delivered twice, second reply": faultproxy.Duplicate(2),
+		"truncated":                     faultproxy.Truncate(1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, o := range operations {
@@ -139,13 +141,55 @@ func TestLostReplies(t *testing.T) {
 					if rule.Applied() != 1 {
 						t.Fatal("the fault was not applied")
 					}
-					if err != nil && !(o.unknown && errors.Is(err, backend.ErrUnknown)) {
+					twice := strings.HasSuffix(name, "second reply")
+					switch {
+					case err == nil, o.unknown && errors.Is(err, backend.ErrUnknown):
+					case twice && o.name == "delete" && errors.Is(err, backend.ErrNotExist): // the second finds nothing
+						err = nil
+					default:
 						t.Error(err)
 					}
 					s.whole(t, o, err)
 				})
 			}
 		})
+	}
+}
+
+// TestDoubled has a middlebox deliver every request twice, and pass on the second reply.
+func TestDoubled(t *testing.T) {
+	t.Parallel()
+	for _, o := range operations {
+		if o.name == "delete" || o.name == "unlock another's" { // nothing tells whose it was that is gone, or marked
+			continue
+		}
+		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
+			s := o.scene(t)
+			s.proxy.Add(faultproxy.Rule{Times: faultproxy.Always, Fault: faultproxy.Duplicate(2)})
+			err := o.call(t.Context(), s.client, s.rev, s.id)
+			if err != nil {
+				t.Error(err)
+			}
+			s.whole(t, o, err)
+		})
+	}
+}
+
+// TestDoubledUnseen has the second reply passed on, and whose it was be hidden: then the
+// refusal is none.
+func TestDoubledUnseen(t *testing.T) {
+	t.Parallel()
+	for _, o := range operations {
+		if o.name != "create" && o.name != "replace under the lock" && o.name != "unlock" { // which begin with a change
+			continue
+		}
+		s := o.scene(t)
+		s.proxy.Add(faultproxy.Rule{Match: changes, Fault: faultproxy.Duplicate(2)})
+		s.proxy.Add(faultproxy.Rule{Match: faultproxy.Not(changes), Times: faultproxy.Always, Fault: faultproxy.Answer(faultproxy.Reply{Status: 403})})
+		err := o.call(t.Context(), s.client, s.rev, s.id)
+		checkError(t, o.name, err, backend.ErrUnknown, "was not to be seen", s.server.SecretKey)
+		s.whole(t, o, err)
 	}
 }
 
