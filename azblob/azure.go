@@ -122,7 +122,16 @@ func (n *connection) options() azcore.ClientOptions {
 		},
 		Retry:     policy.RetryOptions{MaxRetries: 4, RetryDelay: 100 * time.Millisecond, MaxRetryDelay: 5 * time.Second, TryTimeout: n.config.timeout()},
 		Telemetry: policy.TelemetryOptions{ApplicationID: strings.ReplaceAll(lock.Version, " ", "/")},
-		Transport: &http.Client{Transport: n.transport},
+		Transport: n.client(),
+	}
+}
+
+// client follows no redirect, which would take the SAS, or the key of the customer, to
+// wherever it leads: none of these services redirects.
+func (n *connection) client() *http.Client {
+	return &http.Client{
+		Transport:     n.transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
@@ -134,7 +143,7 @@ func (n *connection) discover(ctx context.Context) (place, error) {
 		return place{}, errors.New("metadata_host is no host name")
 	}
 	var reply json.RawMessage
-	if err := fetch(&http.Client{Transport: n.transport}, request, &reply); err != nil {
+	if err := fetch(n.client(), request, &reply); err != nil {
 		return place{}, fmt.Errorf("asking metadata_host %s for its endpoints: %w", n.config.MetadataHost, bare(err))
 	}
 	var found endpoints

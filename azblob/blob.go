@@ -72,6 +72,9 @@ func (b *Backend) get(ctx context.Context, c call) ([]byte, *properties, error) 
 	// Where the body breaks off, it goes on with the rest of what has the same ETag.
 	body := reply.NewRetryReader(ctx, nil)
 	defer body.Close()
+	if err = genuine(nil, reply.RequestID, (*string)(reply.ETag)); err != nil {
+		return nil, nil, b.readError(ctx, c, err)
+	}
 	size, most := int64(-1), limit.Of(b.config.MaxSize)
 	if reply.ContentLength != nil {
 		size = *reply.ContentLength
@@ -105,7 +108,7 @@ func (b *Backend) head(ctx context.Context, c call, leaseID string) (*properties
 		options.AccessConditions = &blob.AccessConditions{LeaseAccessConditions: &blob.LeaseAccessConditions{LeaseID: &leaseID}}
 	}
 	reply, err := c.blob.GetProperties(ctx, options)
-	if err != nil {
+	if err = genuine(err, reply.RequestID, (*string)(reply.ETag)); err != nil {
 		return nil, b.readError(ctx, c, err)
 	}
 	if value(reply.ContentLength) > 0 && len(reply.ContentMD5) == 0 {
@@ -240,7 +243,7 @@ func (b *Backend) putOnce(ctx context.Context, c call, data []byte, meta metadat
 		CPKScopeInfo:            b.config.scope(),
 		AccessConditions:        conditions(replaces, leaseID),
 	})
-	if err != nil {
+	if err = genuine(err, reply.RequestID, (*string)(reply.ETag)); err != nil {
 		return nil, b.changeError(ctx, c, err)
 	}
 	p := &properties{value(reply.ETag), revisionOf(data), meta, leaseID != "", value(reply.LastModified), time.Now()}
@@ -270,7 +273,7 @@ func (b *Backend) setMetadata(ctx context.Context, c call, p *properties, leaseI
 			reply, err := c.blob.SetMetadata(b.once(ctx), meta, &blob.SetMetadataOptions{
 				AccessConditions: conditions(p.etag, leaseID), CPKInfo: b.config.cpk(), CPKScopeInfo: b.config.scope(),
 			})
-			if err != nil {
+			if err = genuine(err, reply.RequestID, (*string)(reply.ETag)); err != nil {
 				return nil, b.changeError(ctx, c, err)
 			}
 			return &properties{value(reply.ETag), p.revision, meta, leaseID != "", value(reply.LastModified), time.Now()}, nil
@@ -309,7 +312,8 @@ func (b *Backend) setMetadata(ctx context.Context, c call, p *properties, leaseI
 func (b *Backend) remove(ctx context.Context, c call, p *properties) error {
 	_, err := settle.Do(ctx, settle.Request[struct{}]{
 		Try: func(ctx context.Context) (none struct{}, err error) {
-			if _, err = c.blob.Delete(b.once(ctx), &blob.DeleteOptions{AccessConditions: conditions(p.etag, "")}); err != nil {
+			reply, err := c.blob.Delete(b.once(ctx), &blob.DeleteOptions{AccessConditions: conditions(p.etag, "")})
+			if err = genuine(err, reply.RequestID); err != nil {
 				return none, b.changeError(ctx, c, err)
 			}
 			return none, nil
@@ -333,10 +337,10 @@ func (b *Backend) snapshot(ctx context.Context, c call, p *properties, leaseID s
 	if !b.config.Snapshot || p.revision == "" {
 		return nil
 	}
-	_, err := c.blob.CreateSnapshot(ctx, &blob.CreateSnapshotOptions{
+	reply, err := c.blob.CreateSnapshot(ctx, &blob.CreateSnapshotOptions{
 		AccessConditions: conditions(p.etag, leaseID), CPKInfo: b.config.cpk(), CPKScopeInfo: b.config.scope(),
 	})
-	if err != nil {
+	if err = genuine(err, reply.RequestID); err != nil {
 		return b.readError(ctx, c, err)
 	}
 	return nil

@@ -39,6 +39,16 @@
 // lock is replaced by an empty blob, since the lease would go with the blob; so is one
 // that has snapshots, which would go too.
 //
+// # Replies
+//
+// A reply without the marks of the service, such as the page of a proxy, is not taken
+// for its: not for a success, and not for "there is no state" or "nobody holds the lock".
+// After a change, what is stored is looked at, as where the reply is lost. Redirects are
+// not followed, unless by a Client that New was given.
+//
+// Nothing tells a DELETE that was delivered twice from one that another was faster with:
+// its reply is ErrNotExist.
+//
 // # Permissions
 //
 // The role Storage Blob Data Contributor on the container, or a SAS with the

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
@@ -20,6 +21,7 @@ import (
 var (
 	errLeased    = errors.New("the blob is leased, by another ID")
 	errSnapshots = errors.New("the blob has snapshots, and is not deleted with them")
+	errForeign   = errors.New("the reply is none of the blob service's")
 )
 
 // failed is the error of a call.
@@ -38,10 +40,13 @@ func (c Config) where(name string) string {
 // readError translates the vendor's error of a request that changes nothing.
 func (b *Backend) readError(ctx context.Context, c call, err error) error {
 	kind, hint := translate(err)
-	if kind == backend.ErrUnknown {
-		if kind = backend.ErrTransient; ctx.Err() != nil {
-			kind = nil
-		}
+	switch {
+	case kind == errForeign:
+		kind = backend.ErrInvalid
+	case kind == backend.ErrUnknown && ctx.Err() != nil:
+		kind = nil
+	case kind == backend.ErrUnknown:
+		kind = backend.ErrTransient
 	}
 	return c.translated(ctx, kind, hint, err)
 }
@@ -49,7 +54,19 @@ func (b *Backend) readError(ctx context.Context, c call, err error) error {
 // changeError translates the vendor's error of a request that may change something.
 func (b *Backend) changeError(ctx context.Context, c call, err error) error {
 	kind, hint := translate(err)
+	if kind == errForeign { // whoever it is may have passed the request on
+		kind = backend.ErrUnknown
+	}
 	return c.translated(ctx, kind, hint, err)
+}
+
+// genuine returns err; or errForeign, where a reply reports success and lacks one of
+// these headers, which the service's have: any page reports success.
+func genuine(err error, headers ...*string) error {
+	if err == nil && slices.Contains(headers, nil) {
+		return errForeign
+	}
+	return err
 }
 
 // bodyError translates the error of reading a reply to its end.
@@ -94,6 +111,8 @@ func openKind(ctx context.Context, err error) error {
 	kind, _ := translate(err)
 	var network net.Error
 	switch {
+	case kind == errForeign, kind == backend.ErrNotExist: // that is the account
+		return backend.ErrInvalid
 	case kind != backend.ErrUnknown:
 		return kind
 	case errors.As(err, &network), errors.As(err, new(*azcore.ResponseError)):
@@ -140,7 +159,8 @@ func (e *replyError) As(target any) bool {
 }
 
 // translate finds the kind of a vendor's error, and what to do about it. It is
-// ErrUnknown for a request that may have been applied.
+// ErrUnknown for a request that may have been applied, and errForeign if whoever says
+// so is not the service.
 func translate(err error) (kind error, hint string) {
 	var reply *azcore.ResponseError
 	var login *loginError
@@ -148,6 +168,8 @@ func translate(err error) (kind error, hint string) {
 	var op *net.OpError
 	dialed := errors.As(err, &op) && op.Op == "dial"
 	switch {
+	case errors.Is(err, errForeign):
+		return errForeign, foreign
 	case errors.As(err, &login) && dialed:
 		return backend.ErrTransient, ""
 	case errors.As(err, &login) && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
@@ -170,6 +192,8 @@ type knownCode struct {
 	hint string
 }
 
+const foreign = "whoever answers at this endpoint is no blob service"
+
 const wrongKey = "the state was written with another customer_provided_key or encryption_scope, or without; correct the settings"
 
 var codes = map[bloberror.Code]knownCode{
@@ -177,6 +201,8 @@ var codes = map[bloberror.Code]knownCode{
 	bloberror.ContainerBeingDeleted: {backend.ErrNoStore, "the container is being deleted"},
 	bloberror.ContainerDisabled:     {backend.ErrNoStore, "the container is disabled"},
 
+	bloberror.BlobNotFound:      {backend.ErrNotExist, ""},
+	bloberror.ResourceNotFound:  {backend.ErrNotExist, ""},
 	bloberror.BlobAlreadyExists: {backend.ErrConflict, ""},
 	bloberror.ConditionNotMet:   {backend.ErrConflict, ""},
 	bloberror.SnapshotsPresent:  {errSnapshots, ""},
@@ -226,10 +252,14 @@ func status(reply *azcore.ResponseError) (kind error, hint string) {
 		return known.kind, known.hint
 	}
 	switch code := reply.StatusCode; {
+	case code/100 == 3:
+		return errForeign, "the endpoint redirects, and redirects are not followed; correct the setting blob_endpoint"
+	case code < http.StatusBadRequest:
+		return errForeign, foreign
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		return backend.ErrPermission, rights
 	case code == http.StatusNotFound:
-		return backend.ErrNotExist, ""
+		return backend.ErrInvalid, foreign // which says what it is that there is not
 	case code == http.StatusPreconditionFailed:
 		return backend.ErrConflict, ""
 	case code == http.StatusTooManyRequests:

@@ -22,24 +22,24 @@ func ifMatch(etag azcore.ETag) *lease.ModifiedAccessConditions {
 }
 
 func (b *Backend) acquireOnce(ctx context.Context, c call, id string, duration int32, etag azcore.ETag) error {
-	_, err := c.lease(id).AcquireLease(b.once(ctx), duration, &lease.BlobAcquireOptions{ModifiedAccessConditions: ifMatch(etag)})
-	if err != nil {
+	reply, err := c.lease(id).AcquireLease(b.once(ctx), duration, &lease.BlobAcquireOptions{ModifiedAccessConditions: ifMatch(etag)})
+	if err = genuine(err, reply.RequestID); err != nil {
 		return b.changeError(ctx, c, err)
 	}
 	return nil
 }
 
 func (b *Backend) releaseOnce(ctx context.Context, c call, id string, etag azcore.ETag) error {
-	_, err := c.lease(id).ReleaseLease(b.once(ctx), &lease.BlobReleaseOptions{ModifiedAccessConditions: ifMatch(etag)})
-	if err != nil {
+	reply, err := c.lease(id).ReleaseLease(b.once(ctx), &lease.BlobReleaseOptions{ModifiedAccessConditions: ifMatch(etag)})
+	if err = genuine(err, reply.RequestID); err != nil {
 		return b.changeError(ctx, c, err)
 	}
 	return nil
 }
 
 func (b *Backend) breakOnce(ctx context.Context, c call, etag azcore.ETag) error {
-	_, err := c.lease("").BreakLease(b.once(ctx), &lease.BlobBreakOptions{BreakPeriod: new(int32(0)), ModifiedAccessConditions: ifMatch(etag)})
-	if err != nil {
+	reply, err := c.lease("").BreakLease(b.once(ctx), &lease.BlobBreakOptions{BreakPeriod: new(int32(0)), ModifiedAccessConditions: ifMatch(etag)})
+	if err = genuine(err, reply.RequestID); err != nil {
 		return b.changeError(ctx, c, err)
 	}
 	return nil
@@ -48,7 +48,8 @@ func (b *Backend) breakOnce(ctx context.Context, c call, etag azcore.ETag) error
 // renewOnce leaves it to the vendor's client to repeat the request: twice is as good
 // as once.
 func (b *Backend) renewOnce(ctx context.Context, c call, id string) error {
-	if _, err := c.lease(id).RenewLease(ctx, nil); err != nil {
+	reply, err := c.lease(id).RenewLease(ctx, nil)
+	if err = genuine(err, reply.RequestID); err != nil {
 		return b.readError(ctx, c, err)
 	}
 	return nil

@@ -45,6 +45,7 @@ func newRecorder(t *testing.T) *recorder {
 		r.mu.Unlock()
 		header := w.Header()
 		header.Set("ETag", `"0x1"`)
+		header.Set("X-Ms-Request-Id", "1")
 		header.Set("x-ms-meta-Owner", "me")
 		header.Set("Content-MD5", "XUFAKrxLKna5cZ2REBfFkg==") // of "hello"
 		switch {
