@@ -321,15 +321,24 @@ func TestUnlockByDigits(t *testing.T) {
 	}
 }
 
-// TestNoGeneration meets an endpoint that tells no generation.
+// TestNoGeneration meets an endpoint that tells no generation: not of what there is, so
+// that it would be none, and not of what it may have stored.
 func TestNoGeneration(t *testing.T) {
 	t.Parallel()
 	n := fakegcs.open(t)
-	c := n.client(t, nil)
-	defer c.Close()
-	c.proxy.Add(faultproxy.Rule{Fault: faultproxy.Answer(faultproxy.Reply{Body: "{}"})})
-	if _, err := c.Read(t.Context(), "default"); !errors.Is(err, errors.ErrUnsupported) {
-		t.Error(err)
+	for _, m := range methods {
+		c := n.client(t, nil)
+		defer c.Close()
+		c.proxy.Add(faultproxy.Rule{Times: faultproxy.Always, Fault: faultproxy.Answer(faultproxy.Reply{Body: "{}"})})
+		err := m.call(t.Context(), c)
+		switch m.name {
+		case "write", "create", "lock":
+			isOnly(t, m.name, err, backend.ErrUnknown)
+		case "read", "stat", "holder":
+			if !errors.Is(err, errors.ErrUnsupported) {
+				t.Errorf("%s: %v", m.name, err)
+			}
+		}
 	}
 }
 

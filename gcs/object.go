@@ -77,7 +77,7 @@ func (b *Backend) getOnce(ctx context.Context, c call, handle *storage.ObjectHan
 		modified:   reply.Attrs.LastModified,
 	}
 	if obj.generation <= 0 {
-		return nil, c.failed(errors.ErrUnsupported, errors.New("the endpoint does not tell the generation of what it returns"))
+		return nil, c.failed(errors.ErrUnsupported, errNoGeneration)
 	}
 	if reply.Attrs.Size > most {
 		return obj, c.failed(backend.ErrTooLarge, limit.Exceeded(reply.Attrs.Size, most))
@@ -97,6 +97,8 @@ func (b *Backend) getOnce(ctx context.Context, c call, handle *storage.ObjectHan
 	return obj, nil
 }
 
+var errNoGeneration = errors.New("the endpoint does not tell the generation of what it returns")
+
 // token finds the token in metadata, whose names HTTP spells in its own way.
 func token(metadata map[string]string) string {
 	return cmp.Or(metadata[tokenKey], metadata[http.CanonicalHeaderKey(tokenKey)])
@@ -106,8 +108,11 @@ func token(metadata map[string]string) string {
 func (b *Backend) attrs(ctx context.Context, c call, handle *storage.ObjectHandle) (*storage.ObjectAttrs, error) {
 	return settle.Do(ctx, settle.Request[*storage.ObjectAttrs]{Try: func(ctx context.Context) (*storage.ObjectAttrs, error) {
 		attrs, err := handle.Attrs(ctx)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, b.readError(ctx, c, toGet, err)
+		case attrs.Generation <= 0:
+			return nil, c.failed(errors.ErrUnsupported, errNoGeneration)
 		}
 		return attrs, nil
 	}})
@@ -196,8 +201,11 @@ func (b *Backend) putOnce(ctx context.Context, c call, p *put) (generation int64
 	if err != nil {
 		return 0, b.changeError(c, toPut, attempt.cause(ctx, err))
 	}
+	if generation = w.Attrs().Generation; generation <= 0 {
+		return 0, c.failed(backend.ErrUnknown, errNoGeneration)
+	}
 	b.found.Store(true)
-	return w.Attrs().Generation, nil
+	return generation, nil
 }
 
 // lookAtPut finds out whether an upload was applied. An object of more than most
