@@ -202,7 +202,6 @@ func TestRules(t *testing.T) {
 		{name: "default credentials in no file", settings: map[string]any{"access_token": nil}, env: "GOOGLE_APPLICATION_CREDENTIALS=" + filepath.Join(home, "none"), text: "GOOGLE_APPLICATION_CREDENTIALS does not name a file of credentials: open " + home},
 		{name: "default credentials in no file, to impersonate", settings: map[string]any{"access_token": nil, "impersonate_service_account": "a@p"}, env: "GOOGLE_APPLICATION_CREDENTIALS=" + filepath.Join(home, "none"), text: "GOOGLE_APPLICATION_CREDENTIALS does not name"},
 		{name: "none", settings: map[string]any{"access_token": nil}, text: "no credentials: set credentials or access_token"},
-		{name: "credentials that would be passed over", env: "GOOGLE_API_GO_EXPERIMENTAL_DISABLE_NEW_AUTH_LIB=true", text: "unset it"},
 		{name: "token before credentials", settings: map[string]any{"credentials": "rubbish"}},
 		{name: "a delegate that is null", settings: map[string]any{"impersonate_service_account_delegates": []any{nil}}, text: "impersonate_service_account_delegates"},
 		{name: "endpoint that is no URL", settings: map[string]any{"storage_custom_endpoint": "127.0.0.1:4443"}, text: "storage_custom_endpoint"},

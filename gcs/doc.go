@@ -36,6 +36,11 @@
 // of an object does not reach this package, so the first time that a process finds
 // no object it asks once more, unless it knows by then that there is a bucket.
 //
+// A 404 without what Cloud Storage says in one, such as the page of a proxy, does not
+// read as "there is no state" or "nobody holds the lock", and no redirect is followed. A
+// Client that New was given decides by itself about redirects, and of a 404 to the GET of
+// an object it hides all but the number.
+//
 // Cloud Storage allows about one change a second of one object; what it refuses for
 // that reason is made again for some 20 s, within the context.
 //

@@ -41,6 +41,8 @@ func (b *Backend) readError(ctx context.Context, c call, permission string, err 
 	switch {
 	case kind == backend.ErrNotExist:
 		b.found.Store(true)
+	case kind == errForeign:
+		kind = backend.ErrInvalid
 	case kind != backend.ErrUnknown && kind != backend.ErrTransient:
 	case ctx.Err() != nil:
 		kind = ctx.Err()
@@ -53,14 +55,17 @@ func (b *Backend) readError(ctx context.Context, c call, permission string, err 
 // changeError translates the vendor's error of a request that may change something.
 func (b *Backend) changeError(c call, permission string, err error) error {
 	kind, hint := translate(err, permission, b.config)
-	if kind == backend.ErrNotExist && permission == toPut { // on a generation that is gone
+	switch {
+	case kind == backend.ErrNotExist && permission == toPut: // on a generation that is gone
 		kind = backend.ErrConflict
+	case kind == errForeign: // whoever it is may have passed the request on
+		kind = backend.ErrUnknown
 	}
 	return c.translated(kind, hint, err)
 }
 
 func (c call) translated(kind error, hint string, err error) error {
-	err = notFS(err)
+	err = brief{notFS(err)}
 	if hint != "" {
 		err = fmt.Errorf("%s: %w", hint, err)
 	}
@@ -73,7 +78,8 @@ func (c call) translated(kind error, hint string, err error) error {
 }
 
 // translate finds the kind of a vendor's error, and what to do about it. It is
-// ErrUnknown for a request that may have been applied.
+// ErrUnknown for a request that may have been applied, and errForeign if whoever
+// answered it is not the service.
 func translate(err error, permission string, config Config) (kind error, hint string) {
 	var reply *googleapi.Error
 	var refused *auth.Error // of a client that New was given
@@ -81,7 +87,9 @@ func translate(err error, permission string, config Config) (kind error, hint st
 	var certificate *tls.CertificateVerificationError
 	var op *net.OpError
 	switch {
-	case errors.Is(err, storage.ErrBucketNotExist):
+	case errors.Is(err, errForeign), errors.Is(err, errRedirect):
+		return errForeign, ""
+	case errors.Is(err, storage.ErrBucketNotExist) && !(errors.As(err, &reply) && reply.Message == ""):
 		return backend.ErrNoStore, noBucket(config)
 	case errors.As(err, &reply):
 		return status(reply, permission, config)
@@ -103,12 +111,16 @@ func translate(err error, permission string, config Config) (kind error, hint st
 func status(reply *googleapi.Error, permission string, config Config) (kind error, hint string) {
 	text := strings.ToLower(reply.Message + reply.Body)
 	switch code := reply.Code; {
+	case code < http.StatusBadRequest:
+		return errForeign, errForeign.Error()
 	case code == http.StatusUnauthorized:
 		return backend.ErrPermission, "the credentials are missing, wrong or expired"
 	case code == http.StatusForbidden:
 		return backend.ErrPermission, fmt.Sprintf("the credentials need the permissions %s on bucket %q", permission, config.Bucket)
 	case code == http.StatusNotFound && (strings.Contains(text, "bucket does not exist") || strings.Contains(text, "nosuchbucket")):
 		return backend.ErrNoStore, noBucket(config)
+	case code == http.StatusNotFound && reply.Message == "": // the service says what there is not
+		return backend.ErrInvalid, errForeign.Error()
 	case code == http.StatusNotFound:
 		return backend.ErrNotExist, ""
 	case code == http.StatusPreconditionFailed:
@@ -148,6 +160,17 @@ func (e *credentialsError) temporary() bool {
 // putOff finds what most of the vendor's providers say of a reply; they pass on the
 // text alone.
 var putOff = regexp.MustCompile(`status code (408|429|5\d\d):`)
+
+// brief is an error on one line: what the vendor's client says of a reply may have a
+// whole page in it.
+type brief struct{ error }
+
+func (b brief) Error() string {
+	text := strings.Join(strings.Fields(b.error.Error()), " ")
+	return strings.ToValidUTF8(text[:min(len(text), 500)], "")
+}
+
+func (b brief) Unwrap() error { return b.error }
 
 // notFS is err, but never one that matches fs.ErrNotExist: a missing file of
 // credentials must not read as "there is no state".

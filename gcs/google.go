@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"cloud.google.com/go/auth"
@@ -18,7 +17,6 @@ import (
 	"cloud.google.com/go/auth/credentials/impersonate"
 	"cloud.google.com/go/storage"
 	"github.com/statelatch/statelatch/backend"
-	"github.com/statelatch/statelatch/lock"
 	"google.golang.org/api/option"
 )
 
@@ -43,14 +41,14 @@ func (b *Backend) check() error {
 		}
 	}
 	if c.MaxSize < 0 {
-		add("max_size", "it is a number of bytes, above zero")
+		add("max_size", "it is a number of bytes, 0 for 1 GiB")
 	}
 	return errors.Join(problems...)
 }
 
 // connect makes a client. The vendor's library finds what is not set.
 func (c Config) connect(ctx context.Context) (*storage.Client, error) {
-	opts := []option.ClientOption{option.WithUserAgent(strings.ReplaceAll(lock.Version, " ", "/"))}
+	var opts []option.ClientOption
 	if c.UniverseDomain != "" {
 		opts = append(opts, option.WithUniverseDomain(c.UniverseDomain))
 	}
@@ -62,27 +60,25 @@ func (c Config) connect(ctx context.Context) (*storage.Client, error) {
 		opts = append(opts, option.WithEndpoint(endpoint))
 	}
 	if emulated() {
-		return storage.NewClient(ctx, opts...)
-	}
-	if off, err := strconv.ParseBool(os.Getenv(oldAuth)); err == nil && off {
-		return nil, fmt.Errorf("%s is set, with which Google's client would pass over the credentials: unset it", oldAuth)
+		client, err := c.guarded(nil)
+		if err != nil {
+			return nil, err
+		}
+		return storage.NewClient(ctx, append(opts, option.WithHTTPClient(client))...)
 	}
 	creds, err := c.credentials()
 	if err != nil {
 		return nil, err
 	}
-	client, err := storage.NewClient(ctx, append(opts, option.WithAuthCredentials(creds))...)
+	client, err := c.guarded(creds)
 	if err != nil {
 		return nil, err
 	}
 	// By now the client has put a cache around it, in which one call waits for the
 	// token that another has asked for.
 	creds.TokenProvider = tokens{marked{creds.TokenProvider}}
-	return client, nil
+	return storage.NewClient(ctx, append(opts, option.WithAuthCredentials(creds), option.WithHTTPClient(client))...)
 }
-
-// oldAuth has the vendor's client go by credentials that it finds itself.
-const oldAuth = "GOOGLE_API_GO_EXPERIMENTAL_DISABLE_NEW_AUTH_LIB"
 
 // emulated reports whether the vendor's client goes to an emulator, for which it takes
 // no credentials.

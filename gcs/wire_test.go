@@ -34,10 +34,14 @@ import (
 	"github.com/statelatch/statelatch/lock"
 )
 
-// ready returns a client of the vendor's.
-func (n *namespace) ready(t *testing.T) *storage.Client {
+// ready returns a client of the vendor's, behind a proxy with these rules.
+func (n *namespace) ready(t *testing.T, rules ...faultproxy.Rule) *storage.Client {
 	t.Helper()
-	client, err := storage.NewClient(t.Context(), option.WithEndpoint(n.proxy(t).URL()+"/storage/v1/"), option.WithoutAuthentication())
+	p := n.proxy(t)
+	for _, rule := range rules {
+		p.Add(rule)
+	}
+	client, err := storage.NewClient(t.Context(), option.WithEndpoint(p.URL()+"/storage/v1/"), option.WithoutAuthentication())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,6 +146,21 @@ func TestUpload(t *testing.T) {
 	delete(attrs["metadata"].(map[string]any), "statelatch-call")
 	if diff := cmp.Diff(map[string]any{"bucket": n.config.Bucket, "contentType": "text/plain; charset=utf-8", "crc32c": "MozKBQ==", "metadata": map[string]any{}, "name": n.object("default.tfstate")}, attrs); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestOtherAuth: a variable that has the vendor's client pass over the credentials that
+// it is given does not do so here.
+func TestOtherAuth(t *testing.T) {
+	n := fakegcs.open(t)
+	t.Setenv("GOOGLE_API_GO_EXPERIMENTAL_DISABLE_NEW_AUTH_LIB", "true")
+	c := n.client(t, nil)
+	defer c.Close()
+	everything(t, c.Backend)
+	for _, q := range c.proxy.Requests() {
+		if q.Header.Get("Authorization") != "Bearer "+canary {
+			t.Errorf("%s %s with %q", q.Method, q.Path, q.Header.Get("Authorization"))
+		}
 	}
 }
 
