@@ -21,7 +21,7 @@ import (
 var (
 	errLeased    = errors.New("the blob is leased, by another ID")
 	errSnapshots = errors.New("the blob has snapshots, and is not deleted with them")
-	errForeign   = errors.New("the reply is none of the blob service's")
+	errForeign   = errors.New("the reply lacks the service's headers")
 )
 
 // failed is the error of a call.

@@ -288,3 +288,21 @@ func TestLoginFails(t *testing.T) {
 		}
 	}
 }
+
+// TestNoAccount: an account that there is not is no state that there is not.
+func TestNoAccount(t *testing.T) {
+	s := skyOver(t, azuriteTLS.namespace(t, false))
+	s.Proxy.Use(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		if r.Host != azurecloud.ManagementHost {
+			forward.ServeHTTP(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"error":{"code":"ResourceNotFound","message":"The Resource was not found."}}`)
+	})
+	s.Proxy.Use((&entra{}).answer)
+	_, err := s.open(t, func(c *azblob.Config) {
+		c.AccessKey, c.TenantID, c.ClientID, c.ClientSecret, c.SubscriptionID, c.ResourceGroupName = "", tenant, "client", "the-secret", "sub", "group"
+	})
+	checkError(t, "open", err, backend.ErrInvalid, "looking up the key", "the-secret")
+}
