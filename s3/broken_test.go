@@ -92,20 +92,48 @@ func TestBroken(t *testing.T) {
 	}
 }
 
-// hurried makes a server's clock, as the client sees it, ten minutes fast while on.
-func hurried(w wire) (on *atomic.Bool) {
-	on = new(atomic.Bool)
+// heads has change at the head of each reply.
+func (w wire) heads(change func(http.Header)) {
 	w.objects.Use(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 		reply := httptest.NewRecorder()
 		forward.ServeHTTP(reply, r)
 		maps.Copy(w.Header(), reply.Result().Header)
-		if now, err := http.ParseTime(reply.Result().Header.Get("Date")); err == nil && on.Load() {
-			w.Header().Set("Date", now.Add(10*time.Minute).Format(http.TimeFormat))
-		}
+		change(w.Header())
 		w.WriteHeader(reply.Code)
 		io.Copy(w, bytes.NewReader(reply.Body.Bytes()))
 	})
+}
+
+// hurried makes a server's clock, as the client sees it, ten minutes fast while on.
+func hurried(w wire) (on *atomic.Bool) {
+	on = new(atomic.Bool)
+	w.heads(func(h http.Header) {
+		if now, err := http.ParseTime(h.Get("Date")); err == nil && on.Load() {
+			h.Set("Date", now.Add(10*time.Minute).Format(http.TimeFormat))
+		}
+	})
 	return on
+}
+
+// TestNoAge has a proxy drop what tells the age of a lock: it has not expired.
+func TestNoAge(t *testing.T) {
+	for _, header := range []string{"Last-Modified", "Date"} {
+		t.Run(header, func(t *testing.T) {
+			n := setup{objects: versitygw, file: true}.open(t)
+			info := lock.NewInfo("test")
+			info.TTL = time.Minute
+			held, err := n.client(t, wire{}).Lock(t.Context(), "default", info)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := n.wire(t)
+			w.heads(func(h http.Header) { h[header] = nil })
+			c := n.client(t, w)
+			heldBy(t, c, held.ID)
+			refuses(t, c, held.ID)
+			unlocks(t, c, held.ID)
+		})
+	}
 }
 
 // TestTakeover has an expired lock taken over, against a renewal and against another.

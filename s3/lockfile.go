@@ -228,7 +228,8 @@ func (f lockFile) info(obj *object) lock.Info {
 }
 
 // expired reports whether a lock that carries a TTL has outlived it, by the
-// server's clock. That tells whole seconds, so one more has to pass.
+// server's clock. That tells whole seconds, so one more has to pass. A lock of
+// unknown age has not.
 func (f lockFile) expired(obj *object) bool {
 	ttl := f.info(obj).TTL
 	return ttl > 0 && obj.age > ttl

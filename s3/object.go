@@ -36,7 +36,7 @@ type object struct {
 	size     int64 // -1 if the server does not tell
 	token    string
 	modified time.Time     // by the server's clock
-	age      time.Duration // between modified and the reply, by the server's clock
+	age      time.Duration // between modified and the reply, by the server's clock; 0 if it does not tell both
 }
 
 func (o *object) revision() backend.Revision { return backend.Revision(o.etag) }
@@ -155,7 +155,7 @@ func newObject(etag *string, size *int64, meta map[string]string, modified *time
 	if size != nil {
 		obj.size = *size
 	}
-	if now, ok := awsmiddleware.GetServerTime(reply); ok {
+	if now, ok := awsmiddleware.GetServerTime(reply); ok && modified != nil {
 		obj.age = now.Sub(obj.modified)
 	}
 	return obj
