@@ -3,6 +3,7 @@ package s3_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -220,5 +221,35 @@ func TestTakeover(t *testing.T) {
 			isHeld(t, "Lock", err, later.ID)
 			heldBy(t, second, later.ID)
 		})
+	}
+}
+
+// TestRenewedInBetween has another renewal of the same lock arrive between the GET and
+// the PUT of a Renew, once and always.
+func TestRenewedInBetween(t *testing.T) {
+	for name, s := range map[string]setup{"conforming": {objects: versitygw, file: true}, "found out": {objects: minio, file: true}} {
+		for times, want := range map[int]error{1: nil, faultproxy.Always: lock.ErrTransient} {
+			t.Run(fmt.Sprint(name, "/", times), func(t *testing.T) {
+				n := s.open(t)
+				other := n.client(t, wire{})
+				info := lock.NewInfo("test")
+				info.TTL = time.Minute
+				held, err := other.Lock(t.Context(), "default", info)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w := n.wire(t)
+				w.objects.Add(faultproxy.Rule{Match: isLock("PUT"), Times: times, Fault: faultproxy.Before(func(*http.Request) {
+					if _, err := other.Renew(t.Context(), "default", held.ID); err != nil {
+						t.Error(err)
+					}
+				})})
+				got, err := n.client(t, w).Renew(t.Context(), "default", held.ID)
+				if !errors.Is(err, want) || errors.As(err, new(*lock.HeldError)) || err == nil && got != held {
+					t.Errorf("Renew: got %+v, %v, want %v", got, err, want)
+				}
+				unlocks(t, other, held.ID)
+			})
+		}
 	}
 }

@@ -117,7 +117,7 @@ func (f lockFile) release(ctx context.Context, c call, id string, t taken) error
 			return err
 		}
 	}
-	return c.failed(backend.ErrTransient, errors.New("the lock was renewed all the time"))
+	return c.failed(backend.ErrTransient, errors.New(renewedAllTheTime))
 }
 
 // remove deletes the lock file that has etag, which id holds.
@@ -164,41 +164,54 @@ func (f lockFile) heldBy(ctx context.Context, c call) error {
 }
 
 // renew replaces the lock file by one of other bytes, so that its ETag changes: who
-// found it expired before must not take it over now.
+// found it expired before must not take it over now. Another renewal, such as a
+// cancelled one that arrives late, may come in between; the lock is still held then.
 func (f lockFile) renew(ctx context.Context, c call, id string) (lock.Info, error) {
-	obj, err := f.read(ctx, c)
-	if err != nil {
-		return lock.Info{}, err
+	for range 3 {
+		obj, err := f.read(ctx, c)
+		if err != nil {
+			return lock.Info{}, err
+		}
+		info := f.info(obj)
+		if err := mustHold(c, info, id); err != nil {
+			return lock.Info{}, err
+		}
+		if info.TTL == 0 { // there is nothing to prolong
+			return info, nil
+		}
+		err = f.replace(ctx, c, info, obj.etag)
+		switch {
+		case err == nil:
+			return info, nil
+		case !errors.Is(err, backend.ErrConflict):
+			return lock.Info{}, err
+		}
 	}
-	info := f.info(obj)
-	if err := mustHold(c, info, id); err != nil {
-		return lock.Info{}, err
-	}
-	if info.TTL == 0 { // there is nothing to prolong
-		return info, nil
-	}
+	return lock.Info{}, c.failed(backend.ErrTransient, errors.New(renewedAllTheTime))
+}
+
+const renewedAllTheTime = "the lock was renewed all the time"
+
+// replace puts a renewed record in the place of the lock file that has etag.
+func (f lockFile) replace(ctx context.Context, c call, info lock.Info, etag string) error {
 	record, err := json.Marshal(info)
 	if err != nil {
-		return lock.Info{}, c.failed(backend.ErrInvalid, err)
+		return c.failed(backend.ErrInvalid, err)
 	}
 	if err := f.b.requireReplace(ctx, c); err != nil {
-		return lock.Info{}, err
+		return err
 	}
 	p := f.b.newPut(f.key(c), renewed(record), f.b.config.LockTags)
-	p.ifMatch = obj.etag
-	etag, err := f.b.put(ctx, c, p)
-	if errors.Is(err, backend.ErrConflict) {
-		return lock.Info{}, f.heldBy(ctx, c)
-	}
-	if err != nil {
-		return lock.Info{}, err
+	p.ifMatch = etag
+	if etag, err = f.b.put(ctx, c, p); err != nil {
+		return err
 	}
 	f.b.mu.Lock()
 	defer f.b.mu.Unlock()
-	if _, ours := f.b.taken[c.workspace+"/"+id]; ours {
-		f.b.taken[c.workspace+"/"+id] = taken{etag: etag}
+	if _, ours := f.b.taken[c.workspace+"/"+info.ID]; ours {
+		f.b.taken[c.workspace+"/"+info.ID] = taken{etag: etag}
 	}
-	return info, nil
+	return nil
 }
 
 // renewed returns a record with something that no other has.
