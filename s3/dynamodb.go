@@ -77,7 +77,7 @@ func (l lockItem) acquire(ctx context.Context, c call, info lock.Info, t *taken)
 		now, err := l.get(ctx, c)
 		switch {
 		case err != nil:
-			return err
+			return unseen(ctx, c, info.ID, err)
 		case now == nil: // released in between
 		case textOf(now[tokenAttribute]) == textOf(item[tokenAttribute]): // delivered twice, refused against itself
 			t.info = item["Info"]

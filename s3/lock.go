@@ -96,6 +96,15 @@ func (b *Backend) checkLock(c call, info lock.Info) error {
 	return nil
 }
 
+// unseen is the error of an attempt that was refused, and then it was not to be seen,
+// for why, who holds the lock: what is delivered twice is refused against itself.
+func unseen(ctx context.Context, c call, id string, why error) error {
+	if ctx.Err() == nil && !errors.Is(why, backend.ErrTransient) {
+		return why
+	}
+	return &lock.UnknownError{Workspace: c.workspace, ID: id, Err: ended(ctx, fmt.Errorf("it was refused, and by whose lock was not to be seen: %v", why))}
+}
+
 // giveBack releases the parts that were taken before one was refused for why. When
 // ctx has ended there is no time for that: the caller gets the ID.
 func (b *Backend) giveBack(ctx context.Context, c call, parts []part, id string, t taken, why error) error {

@@ -45,7 +45,10 @@ func (f lockFile) acquire(ctx context.Context, c call, info lock.Info, t *taken)
 					return err
 				}
 				p.ifNoneMatch, p.ifMatch = "", obj.etag
-			case !errors.Is(err, lock.ErrNotHeld):
+			case errors.Is(err, lock.ErrNotHeld):
+			case refused != nil:
+				return unseen(ctx, c, info.ID, err)
+			default:
 				return err
 			}
 		}
@@ -60,22 +63,20 @@ func (f lockFile) acquire(ctx context.Context, c call, info lock.Info, t *taken)
 // put takes the lock by a PUT. The lock is this call's if it has its token; the ID
 // was chosen by the caller, who may have chosen it before.
 func (f lockFile) put(ctx context.Context, c call, p *put, info lock.Info) (etag string, err error) {
-	var holder error
+	var other *object // whose lock there is, if it is not this call's
 	etag, err = settled(ctx, f.b, settle.Request[string]{
 		Try: func(ctx context.Context) (string, error) { return f.b.putOnce(ctx, c, p) },
 		Look: func(ctx context.Context) (string, settle.Found, error) {
-			etag, found, err := f.b.lookAtPut(ctx, c, p)
-			if err == nil && found == settle.Other {
-				holder = f.heldBy(ctx, c)
+			obj, found, err := f.b.lookAtPut(ctx, c, p)
+			if err == nil && found == settle.Other && obj.etag != "" && !f.expired(obj) {
+				other = obj
 			}
-			return etag, found, err
+			return obj.etag, found, err
 		},
 		Unknown: func(why error) error {
 			unknown := &lock.UnknownError{Workspace: c.workspace, ID: info.ID, Err: why}
-			var held *lock.HeldError
-			if errors.As(holder, &held) {
-				held.Err = unknown // not ours now; but an attempt may arrive late
-				return held
+			if other != nil { // not ours now; but an attempt may arrive late
+				return &lock.HeldError{Workspace: c.workspace, Holder: f.info(other), Err: unknown}
 			}
 			return unknown
 		},
@@ -151,16 +152,6 @@ func (f lockFile) holder(ctx context.Context, c call) (lock.Info, error) {
 		return lock.Info{}, c.failed(lock.ErrNotHeld, nil)
 	}
 	return f.info(obj), nil
-}
-
-// heldBy returns a *lock.HeldError with the holder, or ErrNotHeld, or why neither
-// can be told.
-func (f lockFile) heldBy(ctx context.Context, c call) error {
-	holder, err := f.holder(ctx, c)
-	if err != nil {
-		return err
-	}
-	return &lock.HeldError{Workspace: c.workspace, Holder: holder}
 }
 
 // renew replaces the lock file by one of other bytes, so that its ETag changes: who

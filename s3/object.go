@@ -185,13 +185,13 @@ func (b *Backend) put(ctx context.Context, c call, p *put) (etag string, err err
 	return settled(ctx, b, settle.Request[string]{
 		Try: func(ctx context.Context) (string, error) { return b.tryPut(ctx, c, p) },
 		Look: func(ctx context.Context) (string, settle.Found, error) {
-			etag, found, err := b.lookAtPut(ctx, c, p)
+			obj, found, err := b.lookAtPut(ctx, c, p)
 			if err == nil && found == settle.Other && p.ifNoneMatch != "" {
 				if empty, err := b.overEmpty(ctx, c, p); empty || err != nil {
 					return "", settle.Before, err
 				}
 			}
-			return etag, found, err
+			return obj.etag, found, err
 		},
 		Once:    p.ifMatch == "" && p.ifNoneMatch == "",
 		Unknown: func(why error) error { return c.failed(backend.ErrUnknown, why) },
@@ -212,10 +212,12 @@ func (b *Backend) tryPut(ctx context.Context, c call, p *put) (etag string, err 
 			return "", c.failed(backend.ErrConflict, nil)
 		}
 	case errors.Is(err, backend.ErrConflict):
-		if obj, failed := b.head(ctx, c, p.key); failed == nil && obj.token == p.token {
-			if etag, found, _ := b.lookAtPut(ctx, c, p); found == settle.Ours {
-				return etag, nil
-			}
+		obj, failed := b.orNothing(b.head(ctx, c, p.key))
+		switch {
+		case obj == nil:
+			return "", c.failed(backend.ErrUnknown, fmt.Errorf("%s; and whose is stored was not to be seen: %s", err.Error(), failed.Error()))
+		case obj.token == p.token: // look at the bytes too
+			return "", c.failed(backend.ErrUnknown, errors.New(err.Error()))
 		}
 	}
 	return etag, err
@@ -247,23 +249,19 @@ func (b *Backend) putOnce(ctx context.Context, c call, p *put) (etag string, err
 	return etag, nil
 }
 
-// lookAtPut finds out whether a PUT was applied.
-func (b *Backend) lookAtPut(ctx context.Context, c call, p *put) (etag string, found settle.Found, err error) {
-	obj, err := b.get(ctx, c, p.key)
+// lookAtPut finds out whether a PUT was applied, and returns what there is, empty if
+// that is nothing.
+func (b *Backend) lookAtPut(ctx context.Context, c call, p *put) (*object, settle.Found, error) {
+	obj, err := b.orNothing(b.get(ctx, c, p.key))
 	switch {
-	case errors.Is(err, backend.ErrNotExist):
-		if p.ifNoneMatch != "" {
-			return "", settle.Before, nil
-		}
-		return "", settle.Other, nil
-	case err != nil && (obj == nil || !errors.Is(err, backend.ErrTooLarge)):
-		return "", settle.Other, err
+	case obj == nil, err != nil && !errors.Is(err, backend.ErrTooLarge):
+		return &object{}, settle.Other, err
 	case err == nil && p.made(obj):
-		return obj.etag, settle.Ours, nil
+		return obj, settle.Ours, nil
 	case obj.etag == p.ifMatch:
-		return "", settle.Before, nil
+		return obj, settle.Before, nil
 	}
-	return "", settle.Other, nil
+	return obj, settle.Other, nil
 }
 
 // remove deletes an object by a DELETE on its ETag. Afterwards nothing tells whose
