@@ -128,3 +128,32 @@ func TestRefusedByItself(t *testing.T) {
 		})
 	}
 }
+
+// TestHalfReleased has one of two locks not released: the error does not say that
+// nothing has changed, and Unlock again releases what is left.
+func TestHalfReleased(t *testing.T) {
+	busyTable := faultproxy.Answer(tableError("ThrottlingException"))
+	for name, test := range map[string]struct {
+		file, item faultproxy.Fault // the zero Fault lets it be released
+		kind       error
+	}{
+		"the item alone":              {faultproxy.Answer(busy), faultproxy.Fault{}, backend.ErrUnknown},
+		"the file alone":              {faultproxy.Fault{}, busyTable, backend.ErrUnknown},
+		"neither, as far as is known": {faultproxy.Answer(busy), faultproxy.CutBefore(), backend.ErrUnknown},
+		"neither":                     {faultproxy.Answer(busy), busyTable, backend.ErrTransient},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := setup{objects: versitygw, table: dynalite, file: true}.open(t)
+			w := n.wire(t)
+			c := n.client(t, w, func(c *s3.Config) { c.MaxRetries = 2 })
+			held := mustLock(t, c)
+			file := w.objects.Add(faultproxy.Rule{Match: isLock("DELETE"), Times: faultproxy.Always, Fault: test.file})
+			item := w.tables.Add(faultproxy.Rule{Match: isItem("DeleteItem"), Times: faultproxy.Always, Fault: test.item})
+			wants(t, "Unlock", c.Unlock(t.Context(), "default", held.ID), test.kind)
+			file.Remove()
+			item.Remove()
+			unlocks(t, c, held.ID)
+			heldBy(t, n.client(t, wire{}), "")
+		})
+	}
+}

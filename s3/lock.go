@@ -123,7 +123,7 @@ func (b *Backend) giveBack(ctx context.Context, c call, parts []part, id string,
 
 // Unlock implements [lock.Locker]. It releases whatever of the two locks id holds,
 // the last one taken first, and succeeds if that was any, even if the other one is
-// another's by then.
+// another's by then. If one was released and the other was not, the outcome is unknown.
 func (b *Backend) Unlock(ctx context.Context, workspace, id string) error {
 	c, parts, err := b.lockCall(ctx, "unlock", workspace)
 	if err != nil {
@@ -144,11 +144,13 @@ func (b *Backend) Unlock(ctx context.Context, workspace, id string) error {
 			failures = append(failures, err)
 		}
 	}
+	failed := errors.Join(failures...)
 	switch {
-	case len(failures) == 1:
-		return failures[0]
-	case len(failures) > 1:
-		return errors.Join(failures...)
+	case released && failed != nil, len(failures) > 1 && errors.Is(failed, backend.ErrUnknown):
+		// Of them only the text: another kind would claim that nothing has changed.
+		return c.failed(backend.ErrUnknown, ended(ctx, fmt.Errorf("not all of the lock was released: %v", failed)))
+	case failed != nil:
+		return failed
 	case released:
 		return nil
 	case held != nil:
