@@ -54,6 +54,9 @@
 // "ignored" accepts it knowingly. As long as it cannot be found out, since such a
 // request fails in another way, a call fails: a lock is given back, a write is not made.
 //
+// That there is no object is told by a 404 with the code NoSuchKey. Any other 404, such
+// as that of a proxy, is an error, and does not read as "no state" or "not locked".
+//
 // An endpoint that falls short on DELETE alone is good enough: MinIO, which ignores
 // If-Match there, and versitygw, which accepts a DELETE of what is gone. A deleted
 // state is then an empty object, which counts as none, and a lock is released by

@@ -57,7 +57,7 @@ func (b *Backend) readError(ctx context.Context, c call, permission string, err 
 // changeError translates the vendor's error of a request that may change something.
 func (b *Backend) changeError(ctx context.Context, c call, permission string, err error) error {
 	kind, hint := translate(ctx, err, permission, b.config)
-	if kind == backend.ErrNotExist { // If-Match on an object that is gone
+	if kind == backend.ErrNotExist { // NoSuchKey: If-Match on an object that is gone
 		kind = backend.ErrConflict
 	}
 	return c.translated(kind, hint, err)
@@ -110,8 +110,8 @@ func translate(ctx context.Context, err error, permission string, config Config)
 		return backend.ErrPermission, denied(permission, config)
 	case status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect:
 		return backend.ErrInvalid, wrongRegion(reply, config)
-	case status == http.StatusNotFound:
-		return backend.ErrNotExist, ""
+	case status == http.StatusNotFound: // from a proxy, for one: it must not read as "none"
+		return backend.ErrInvalid, "the reply 404 does not say that it is the object that is missing; see the settings endpoints, http_proxy and https_proxy"
 	case status == http.StatusPreconditionFailed:
 		return backend.ErrConflict, ""
 	case status == http.StatusConflict:
@@ -154,13 +154,14 @@ func says(text string) func(string, Config) string {
 
 var codes = map[string]knownCode{
 	"NoSuchKey": {backend.ErrNotExist, says("")},
-	"NotFound":  {backend.ErrNotExist, says("")},
 	"NoSuchBucket": {backend.ErrNoStore, func(_ string, c Config) string {
 		return fmt.Sprintf("there is no bucket %q in region %q; create it, or correct the setting bucket", c.Bucket, c.Region)
 	}},
 	"ResourceNotFoundException": {backend.ErrNoStore, func(_ string, c Config) string {
 		return fmt.Sprintf("there is no DynamoDB table %q in region %q; create it with a string key LockID, or correct the setting dynamodb_table", c.DynamoDBTable, c.Region)
 	}},
+	"kms:KeyNotFound":                 {backend.ErrInvalid, says(unknownKMSKey)},
+	"KMS.NotFoundException":           {backend.ErrInvalid, says(unknownKMSKey)},
 	"PreconditionFailed":              {backend.ErrConflict, says("")},
 	"ConditionalCheckFailedException": {backend.ErrConflict, says("")},
 	// Another conditional request is under way: this one was not applied.
@@ -198,6 +199,8 @@ var codes = map[string]knownCode{
 const (
 	renew       = "the credentials have expired; renew them"
 	unknownKeys = "the service does not accept the access key, the secret key or the session token"
+
+	unknownKMSKey = "the service knows no such key; correct the setting kms_key_id"
 )
 
 func denied(permission string, config Config) string {

@@ -33,6 +33,10 @@ func tableError(code string) faultproxy.Reply {
 		Body: fmt.Sprintf(`{"__type":"com.amazonaws.dynamodb.v20120810#%s","message":"as told"}`, code)}
 }
 
+// notFound is what a proxy answers that knows no such place. It is XML too.
+var notFound = faultproxy.Reply{Status: 404, Header: http.Header{"Content-Type": {"text/html"}},
+	Body: "<html><head><title>404 Not Found</title></head><body><h1>Not Found</h1></body></html>"}
+
 // TestErrorKinds has the servers refuse every request, and wants the kind, and what
 // to do about it.
 func TestErrorKinds(t *testing.T) {
@@ -84,6 +88,15 @@ func TestErrorKinds(t *testing.T) {
 		"failing":                  {file, s3Error(500, "InternalError"), read, backend.ErrTransient, nil},
 		"no bucket":                {file, s3Error(404, "NoSuchBucket"), read, backend.ErrNoStore, []string{`no bucket "statelatch"`, "setting bucket"}},
 		"no bucket, lock":          {file, s3Error(404, "NoSuchBucket"), lockIt, backend.ErrNoStore, []string{"setting bucket"}},
+		"404 of a proxy":           {file, notFound, read, backend.ErrInvalid, []string{"settings endpoints"}},
+		"404 of a proxy, stat":     {file, notFound, stat, backend.ErrInvalid, []string{"settings endpoints"}},
+		"404 of a proxy, write":    {file, notFound, write, backend.ErrInvalid, []string{"settings endpoints"}},
+		"404 of a proxy, list":     {file, notFound, list, backend.ErrInvalid, []string{"settings endpoints"}},
+		"404 of a proxy, lock":     {file, notFound, lockIt, backend.ErrInvalid, []string{"settings endpoints"}},
+		"404 of a proxy, unlock":   {file, notFound, unlock, backend.ErrInvalid, []string{"settings endpoints"}},
+		"404 of a proxy, table":    {table, notFound, lockIt, backend.ErrInvalid, []string{"settings endpoints"}},
+		"404 of a proxy, digest":   {table, notFound, read, backend.ErrInvalid, []string{"settings endpoints"}},
+		"404 without a body":       {file, faultproxy.Reply{Status: 404}, read, backend.ErrInvalid, []string{"settings endpoints"}},
 		"no table":                 {table, tableError("ResourceNotFoundException"), lockIt, backend.ErrNoStore, []string{`no DynamoDB table "statelatch"`, "LockID"}},
 		"too large":                {file, s3Error(400, "EntityTooLarge"), write, backend.ErrTooLarge, nil},
 		"not implemented":          {file, s3Error(501, "NotImplemented"), write, errors.ErrUnsupported, nil},

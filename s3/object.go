@@ -144,8 +144,8 @@ func (b *Backend) head(ctx context.Context, c call, key string) (*object, error)
 		return obj, c.acceptable(obj, b.limit(c, key))
 	}
 	err = b.readError(ctx, c, b.on("s3:GetObject", key), err)
-	if errors.Is(err, backend.ErrNotExist) || errors.Is(err, backend.ErrInvalid) {
-		return b.get(ctx, c, key) // a GET tells what a HEAD does not: is it the bucket that is missing, have the credentials expired
+	if errors.Is(err, backend.ErrInvalid) {
+		return b.get(ctx, c, key) // a GET tells what a HEAD does not: is it the object or the bucket that is missing, have the credentials expired
 	}
 	return nil, err
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -85,6 +86,21 @@ func TestEncryption(t *testing.T) {
 				t.Errorf("the key is in %v", err)
 			}
 		})
+	}
+}
+
+// TestUnknownKMSKey has a key that the server does not know, which MinIO tells by a 404:
+// it is no conflict, which would be tried again for ever.
+func TestUnknownKMSKey(t *testing.T) {
+	n := setup{objects: minioTLS, file: true}.open(t)
+	c := n.client(t, wire{}, func(c *s3.Config) { c.Encrypt, c.KMSKeyID = true, "alias/nobody-s" })
+	_, write := c.Write(t.Context(), "default", []byte("one"), backend.Condition{})
+	_, locked := c.Lock(t.Context(), "default", lock.NewInfo("test"))
+	for doing, err := range map[string]error{"Write": write, "Lock": locked} {
+		wants(t, doing, err, backend.ErrInvalid)
+		if !strings.Contains(fmt.Sprint(err), "setting kms_key_id") {
+			t.Errorf("%s: the error does not name the setting: %v", doing, err)
+		}
 	}
 }
 
