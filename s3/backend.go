@@ -106,7 +106,7 @@ func (b *Backend) Write(ctx context.Context, workspace string, data []byte, cond
 	if err != nil || b.dynamodb == nil {
 		return backend.Revision(etag), b.agree(ctx, c, err)
 	}
-	if err := b.writeDigest(ctx, c, "written", &object{data: data, etag: etag}, cond.LockID != ""); err != nil {
+	if err := b.writeDigest(ctx, c, "written", string(cond.Revision), &object{data: data, etag: etag}, cond.LockID != ""); err != nil {
 		return "", err
 	}
 	return backend.Revision(etag), nil
@@ -176,7 +176,7 @@ func (b *Backend) Delete(ctx context.Context, workspace string, cond backend.Con
 		}
 		err = b.erase(ctx, c, obj.etag)
 		if err == nil && b.dynamodb != nil {
-			return b.writeDigest(ctx, c, "deleted", &object{}, cond.LockID != "")
+			return b.writeDigest(ctx, c, "deleted", obj.etag, &object{}, cond.LockID != "")
 		}
 		if !errors.Is(err, backend.ErrConflict) {
 			return b.agree(ctx, c, err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/statelatch/statelatch/backend"
 	"golang.org/x/sync/errgroup"
@@ -34,11 +35,11 @@ func (b *Backend) digestKey(c call) attributes {
 // or it gives up: then the error matches ErrCorrupt and the State comes with it.
 func (b *Backend) readVerified(ctx context.Context, c call) (backend.State, error) {
 	for start := time.Now(); ; {
-		obj, digest, err := b.readBoth(ctx, c)
+		obj, item, err := b.readBoth(ctx, c)
 		if err != nil {
 			return backend.State{}, err
 		}
-		actual := digestOf(obj.data)
+		actual, digest := digestOf(obj.data), textOf(item["Digest"])
 		if digest == "" || digest == actual {
 			return obj.state(c)
 		}
@@ -51,31 +52,31 @@ func (b *Backend) readVerified(ctx context.Context, c call) (backend.State, erro
 	}
 }
 
-// readBoth fetches the object, empty if there is none, and the digest, "" if there
-// is none.
-func (b *Backend) readBoth(ctx context.Context, c call) (*object, string, error) {
+// readBoth fetches the object, empty if there is none, and the item with its digest,
+// nil if there is none.
+func (b *Backend) readBoth(ctx context.Context, c call) (*object, attributes, error) {
 	var obj *object
-	var digest string
+	var item attributes
 	both, within := errgroup.WithContext(ctx)
 	both.Go(func() (err error) {
 		obj, err = b.orNothing(b.get(within, c, c.key))
 		return err
 	})
-	both.Go(func() error {
-		item, err := b.getItem(within, c, b.digestKey(c))
-		digest = textOf(item["Digest"])
+	both.Go(func() (err error) {
+		item, err = b.getItem(within, c, b.digestKey(c))
 		return err
 	})
 	err := both.Wait()
-	return obj, digest, err
+	return obj, item, err
 }
 
-// writeDigest stores the digest of what was just written, or deletes it if that is
-// nothing. Without a lock, another may have written since: then its digest is
-// stored, until object and digest agree. done says what was done to the state.
-func (b *Backend) writeDigest(ctx context.Context, c call, done string, obj *object, locked bool) error {
+// writeDigest stores the digest of what was just written in the place of the revision
+// over, or deletes it if that is nothing. Without a lock, another may have written
+// since: then its digest is stored, until object and digest agree. done says what was
+// done to the state.
+func (b *Backend) writeDigest(ctx context.Context, c call, done, over string, obj *object, locked bool) error {
 	for {
-		err := b.putDigest(ctx, c, digestOf(obj.data))
+		err := b.putDigest(ctx, c, over, obj)
 		if err == nil && locked {
 			return nil
 		}
@@ -86,8 +87,8 @@ func (b *Backend) writeDigest(ctx context.Context, c call, done string, obj *obj
 		if err == nil && now.etag == obj.etag {
 			return nil
 		}
-		if err == nil {
-			obj, err = b.orNothing(b.get(ctx, c, c.key))
+		if err == nil || errors.Is(err, backend.ErrConflict) { // the digest is another revision's
+			obj, over, err = b.readForDigest(ctx, c)
 		}
 		if err != nil {
 			// Of err only the text: its kind would claim that nothing has changed.
@@ -96,12 +97,18 @@ func (b *Backend) writeDigest(ctx context.Context, c call, done string, obj *obj
 	}
 }
 
+// readForDigest fetches the object, and the revision that the stored digest is of.
+func (b *Backend) readForDigest(ctx context.Context, c call) (obj *object, of string, err error) {
+	obj, item, err := b.readBoth(ctx, c)
+	return obj, textOf(item[revisionAttribute]), err
+}
+
 // agree makes object and digest agree, whatever they are, after a change whose
 // outcome is unknown, and returns that outcome.
 func (b *Backend) agree(ctx context.Context, c call, outcome error) error {
 	if b.dynamodb != nil && errors.Is(outcome, backend.ErrUnknown) && ctx.Err() == nil {
-		if obj, err := b.orNothing(b.get(ctx, c, c.key)); err == nil {
-			_ = b.writeDigest(ctx, c, "", obj, false) // if that fails, Read and RepairDigest will tell
+		if obj, over, err := b.readForDigest(ctx, c); err == nil {
+			_ = b.writeDigest(ctx, c, "", over, obj, false) // if that fails, Read and RepairDigest will tell
 		}
 	}
 	return outcome
@@ -123,16 +130,27 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// putDigest stores a digest, or deletes it if it is "". The request has no condition;
-// the vendor's client may repeat it.
-func (b *Backend) putDigest(ctx context.Context, c call, digest string) (err error) {
-	item, action := b.digestKey(c), "dynamodb:PutItem"
-	if digest == "" {
+// revisionAttribute holds which revision a digest is of. Terraform does not store it.
+const revisionAttribute = "StatelatchRevision"
+
+// putDigest stores the digest of obj, or deletes it if there is no obj, unless the one
+// that is there is known to be of another revision than over and obj: a request that
+// arrives late, when others have written since, changes nothing. The vendor's client
+// may repeat it.
+func (b *Backend) putDigest(ctx context.Context, c call, over string, obj *object) (err error) {
+	table, item, action := &b.config.DynamoDBTable, b.digestKey(c), "dynamodb:PutItem"
+	var condition *string
+	var values attributes
+	if over != string(backend.AnyRevision) {
+		condition = aws.String("attribute_not_exists(StatelatchRevision) OR StatelatchRevision IN (:over, :now)")
+		values = attributes{":over": text(cmp.Or(over, "none")), ":now": text(cmp.Or(obj.etag, "none"))}
+	}
+	if digest := digestOf(obj.data); digest == "" {
 		action = "dynamodb:DeleteItem"
-		_, err = b.dynamodb.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &b.config.DynamoDBTable, Key: item}, dynamo)
+		_, err = b.dynamodb.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: table, Key: item, ConditionExpression: condition, ExpressionAttributeValues: values}, dynamo)
 	} else {
-		item["Digest"] = text(digest)
-		_, err = b.dynamodb.PutItem(ctx, &dynamodb.PutItemInput{TableName: &b.config.DynamoDBTable, Item: item}, dynamo)
+		item["Digest"], item[revisionAttribute] = text(digest), text(obj.etag)
+		_, err = b.dynamodb.PutItem(ctx, &dynamodb.PutItemInput{TableName: table, Item: item, ConditionExpression: condition, ExpressionAttributeValues: values}, dynamo)
 	}
 	if err != nil {
 		return b.changeError(ctx, c, b.onTable(action), err)
@@ -150,11 +168,11 @@ func (b *Backend) RepairDigest(ctx context.Context, workspace string) error {
 	if b.dynamodb == nil {
 		return c.failed(errors.ErrUnsupported, errors.New("no dynamodb_table is configured"))
 	}
-	obj, err := b.orNothing(b.get(ctx, c, c.key))
+	obj, over, err := b.readForDigest(ctx, c)
 	if err != nil {
 		return err
 	}
-	return b.writeDigest(ctx, c, "left as it is", obj, false)
+	return b.writeDigest(ctx, c, "left as it is", over, obj, false)
 }
 
 // sleep reports false if ctx ends first.

@@ -9,8 +9,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	dbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	sdk "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/statelatch/statelatch/backend"
@@ -78,6 +80,112 @@ func TestDigestThatIsMissingIsNotChecked(t *testing.T) {
 	n.put(t, n.key("w"), "state")
 	if st, err := n.client(t, wire{}).Read(t.Context(), "w"); err != nil || string(st.Data) != "state" {
 		t.Errorf("%q, %v", st.Data, err)
+	}
+}
+
+// TestLateDigest has the digest of a change arrive again after the next change, which
+// it does not know of.
+func TestLateDigest(t *testing.T) {
+	ctx := t.Context()
+	write := func(t *testing.T, c *client, data string, rev backend.Revision, lockID string) backend.Revision {
+		t.Helper()
+		rev, err := c.Write(ctx, "w", []byte(data), backend.Condition{Revision: rev, LockID: lockID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rev
+	}
+	for name, table := range map[string]*store{"dynalite": dynalite, "minidyn": minidyn} {
+		for locked, lockID := range map[string]string{"locked": "x", "not locked": ""} {
+			t.Run(name+"/of a Write, "+locked, func(t *testing.T) {
+				n := setup{objects: versitygw, table: table}.open(t)
+				rev := write(t, n.client(t, wire{}), "zero", "", lockID)
+				w := n.wire(t)
+				deliver := late(w.tables, isItem("PutItem"))
+				c := n.client(t, w)
+				rev = write(t, c, "one", rev, lockID)
+				write(t, n.client(t, wire{}), "two", rev, lockID)
+				deliver()
+				if st, err := c.Read(ctx, "w"); err != nil || string(st.Data) != "two" {
+					t.Errorf("Read: %q, %v", st.Data, err)
+				}
+			})
+			t.Run(name+"/of a Delete, "+locked, func(t *testing.T) {
+				n := setup{objects: versitygw, table: table}.open(t)
+				rev := write(t, n.client(t, wire{}), "one", "", lockID)
+				w := n.wire(t)
+				deliver := late(w.tables, isItem("DeleteItem"))
+				c := n.client(t, w)
+				if err := c.Delete(ctx, "w", backend.Condition{Revision: rev, LockID: lockID}); err != nil {
+					t.Fatal(err)
+				}
+				write(t, n.client(t, wire{}), "two", "", lockID)
+				before := n.digest(t)
+				deliver()
+				if after := n.digest(t); after == "" || after != before {
+					t.Errorf("the digest is %q, and was %q", after, before)
+				}
+			})
+		}
+	}
+}
+
+// digest fetches the digest of w past the package.
+func (n *namespace) digest(t testing.TB) string {
+	t.Helper()
+	_, tables := n.sdk(t)
+	out, err := tables.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: aws.String(place), Key: n.itemKey("w", "-md5"), ConsistentRead: aws.Bool(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, _ := out.Item["Digest"].(*dbtypes.AttributeValueMemberS)
+	if digest == nil {
+		return ""
+	}
+	return digest.Value
+}
+
+// TestDigestOfAnother has a digest that was stored of a revision which nobody knows of.
+func TestDigestOfAnother(t *testing.T) {
+	ctx := t.Context()
+	for name, change := range map[string]func(c *client, rev backend.Revision) error{
+		"Write, locked": func(c *client, rev backend.Revision) error {
+			_, err := c.Write(ctx, "w", []byte("other"), backend.Condition{Revision: rev, LockID: "x"})
+			return err
+		},
+		"Write": func(c *client, rev backend.Revision) error {
+			_, err := c.Write(ctx, "w", []byte("other"), backend.Condition{Revision: rev})
+			return err
+		},
+		"Write, forced": func(c *client, _ backend.Revision) error {
+			_, err := c.Write(ctx, "w", []byte("other"), backend.Condition{Revision: backend.AnyRevision, LockID: "x"})
+			return err
+		},
+		"RepairDigest": func(c *client, _ backend.Revision) error { return c.RepairDigest(ctx, "w") },
+		"Delete": func(c *client, rev backend.Revision) error {
+			return c.Delete(ctx, "w", backend.Condition{Revision: rev, LockID: "x"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := setup{objects: versitygw, table: dynalite}.open(t)
+			c := n.client(t, wire{})
+			rev, err := c.Write(ctx, "w", []byte("state"), backend.Condition{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.item(t, n.itemKey("w", "-md5"), "StatelatchRevision", "another")
+			if err := change(c, rev); err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]string{"RepairDigest": "9ed39e2ea931586b6a985a6942ef573e", "Delete": ""}
+			digest, ok := want[name]
+			if !ok {
+				digest = digestOfOther
+			}
+			if got := n.digest(t); got != digest {
+				t.Errorf("the digest is %q, want %q", got, digest)
+			}
+		})
 	}
 }
 

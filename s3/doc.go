@@ -43,6 +43,14 @@
 // afterwards, since two writers may have met in between. If the digest cannot be
 // stored, the error matches backend.ErrUnknown: read before you write again.
 //
+// An attribute StatelatchRevision beside the digest names the revision that it is of. A
+// digest takes the place of its own revision's, and of that which its state replaced, and
+// of no other: a request that arrives late, after the next Write, changes nothing. It
+// still may, and Read then says backend.ErrCorrupt until RepairDigest, where nothing
+// tells that it is late: after a digest of Terraform or OpenTofu, which do not name the
+// revision; after Delete; where a state has become, byte for byte, what it was before;
+// and if it is that of a Write with backend.AnyRevision.
+//
 // # Compatible endpoints
 //
 // Everything rests on conditional requests, which not every store honours. AWS, and
@@ -87,17 +95,17 @@
 //	Stat            s3:GetObject
 //	Probe           s3:PutObject, s3:GetObject, s3:DeleteObject on KEY.statelatch-probe-*;
 //	                s3:GetBucketVersioning on the bucket
-//	Write           s3:PutObject, s3:GetObject; dynamodb:PutItem, and DeleteItem where no
-//	                lock is held
-//	Delete          s3:GetObject, s3:DeleteObject; dynamodb:DeleteItem, and PutItem where no
-//	                lock is held
+//	Write           s3:PutObject, s3:GetObject; dynamodb:PutItem, GetItem, and DeleteItem
+//	                where no lock is held
+//	Delete          s3:GetObject, s3:DeleteObject; dynamodb:DeleteItem, GetItem, and PutItem
+//	                where no lock is held
 //	List            s3:ListBucket on arn:aws:s3:::BUCKET
 //	Versions        s3:ListBucketVersions on arn:aws:s3:::BUCKET
 //	ReadVersion     s3:GetObjectVersion
 //	Lock            s3:PutObject, s3:GetObject, s3:DeleteObject; dynamodb:PutItem, GetItem
 //	Unlock, Holder  s3:GetObject, s3:DeleteObject; dynamodb:GetItem, DeleteItem
 //	Renew           s3:GetObject, s3:PutObject; dynamodb:GetItem
-//	RepairDigest    s3:GetObject; dynamodb:PutItem, DeleteItem
+//	RepairDigest    s3:GetObject; dynamodb:GetItem, PutItem, DeleteItem
 //
 // On endpoints other than AWS, until it is known what they honour, Write and Delete,
 // and Lock and Renew of a lock with a TTL, also put an object KEY.statelatch-probe-…

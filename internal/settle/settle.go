@@ -9,7 +9,8 @@
 //
 // Nothing else in this module repeats a conditional request that may have been
 // applied. The vendors' own retries remain for plain reads, and for writes that say
-// the same however often they arrive, such as that of a digest.
+// the same however often they arrive, and that a condition keeps out once others have
+// written since, such as that of a digest.
 package settle
 
 import (
