@@ -185,21 +185,26 @@ func (c *Config) httpClient() *awshttp.BuildableClient {
 	})
 }
 
-// own replaces the HTTP client by one whose connections can be closed. It follows the
-// redirects that the SDK's own does.
+// own replaces the HTTP client by one whose connections can be closed.
 func own(cfg *aws.Config) *http.Transport {
 	client, _ := cfg.HTTPClient.(*awshttp.BuildableClient) // it is what httpClient returned, or a copy
 	transport := client.GetTransport()
-	cfg.HTTPClient = &http.Client{Transport: transport, CheckRedirect: func(next *http.Request, via []*http.Request) error {
-		switch next.Response.StatusCode {
-		case http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-			if len(via) < 10 {
-				return nil
-			}
-		}
-		return http.ErrUseLastResponse
-	}}
+	cfg.HTTPClient = &http.Client{Transport: transport, CheckRedirect: redirect}
 	return transport
+}
+
+// redirect follows the redirects that the SDK's own client does, but on the same host
+// alone: another would get the session token and the customer's key, and has no use for
+// a signature that is of this host. What is not followed is returned as it is.
+func redirect(next *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	switch next.Response.StatusCode {
+	case http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		if len(via) < 10 && next.URL.Host == first.Host && next.URL.Scheme == first.Scheme {
+			return nil
+		}
+	}
+	return http.ErrUseLastResponse
 }
 
 // proxy chooses the proxy of a request: by the settings, then by the environment.

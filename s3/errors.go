@@ -108,8 +108,8 @@ func translate(ctx context.Context, err error, permission string, config Config)
 		return backend.ErrTransient, "the service is throttling"
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return backend.ErrPermission, denied(permission, config)
-	case status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect:
-		return backend.ErrInvalid, wrongRegion(reply, config)
+	case status >= 300 && status < 400:
+		return backend.ErrInvalid, elsewhere(reply, config)
 	case status == http.StatusNotFound: // from a proxy, for one: it must not read as "none"
 		return backend.ErrInvalid, "the reply 404 does not say that it is the object that is missing; see the settings endpoints, http_proxy and https_proxy"
 	case status == http.StatusPreconditionFailed:
@@ -211,12 +211,15 @@ func denied(permission string, config Config) string {
 	return hint
 }
 
-func wrongRegion(reply *smithyhttp.ResponseError, config Config) string {
-	actual := reply.Response.Header.Get("X-Amz-Bucket-Region")
-	if actual == "" {
-		return fmt.Sprintf("bucket %q is not in region %q; correct the setting region", config.Bucket, config.Region)
+// elsewhere tells what a redirect says.
+func elsewhere(reply *smithyhttp.ResponseError, config Config) string {
+	if actual := reply.Response.Header.Get("X-Amz-Bucket-Region"); actual != "" {
+		return fmt.Sprintf("bucket %q is in region %q, not %q; correct the setting region", config.Bucket, actual, config.Region)
 	}
-	return fmt.Sprintf("bucket %q is in region %q, not %q; correct the setting region", config.Bucket, actual, config.Region)
+	if to, err := reply.Response.Location(); err == nil {
+		return fmt.Sprintf("the endpoint redirects to %s://%s, which is not followed; correct the settings endpoints and region", to.Scheme, to.Host)
+	}
+	return fmt.Sprintf("bucket %q is not in region %q; correct the setting region", config.Bucket, config.Region)
 }
 
 func untrusted(err error) bool {
