@@ -157,3 +157,18 @@ func TestHalfReleased(t *testing.T) {
 		})
 	}
 }
+
+// TestTornGivenBack has an endpoint that cannot lock show a lock file that it has not yet
+// written: the caller is given the ID.
+func TestTornGivenBack(t *testing.T) {
+	n := setup{objects: s3rver, file: true}.open(t)
+	w := n.wire(t)
+	torn := faultproxy.Reply{Header: http.Header{"ETag": {`"d41d8cd98f00b204e9800998ecf8427e"`}}}
+	w.objects.Add(faultproxy.Rule{Match: isLock("GET"), Fault: faultproxy.Answer(torn)})
+	c := n.client(t, w)
+	_, err := c.Lock(t.Context(), "default", lock.NewInfo("test"))
+	id := unknownID(t, err)
+	heldBy(t, c, id)
+	unlocks(t, c, id)
+	heldBy(t, c, "")
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/statelatch/statelatch/backend"
@@ -109,17 +110,23 @@ func unseen(ctx context.Context, c call, id string, why error) error {
 // ctx has ended there is no time for that: the caller gets the ID.
 func (b *Backend) giveBack(ctx context.Context, c call, parts []part, id string, t taken, why error) error {
 	for _, p := range parts {
-		var other *lock.HeldError // somebody has broken the part and taken it
-		if err := p.release(ctx, c, id, t); err != nil && !errors.Is(err, lock.ErrNotHeld) && !errors.As(err, &other) {
-			var unknown *lock.UnknownError // of the second lock, with the same ID
-			if errors.As(why, &unknown) && !errors.As(why, &other) {
-				why = unknown.Err
-			}
-			return &lock.UnknownError{Workspace: c.workspace, ID: id, Err: fmt.Errorf("%w; and what was taken of the lock was not given back: %v", why, err)}
+		var other *lock.HeldError
+		err := p.release(ctx, c, id, t)
+		if err == nil || errors.Is(err, lock.ErrNotHeld) || errors.As(err, &other) && !unreadable(other.Holder) {
+			continue // if it is another's, he has broken it and taken it
 		}
+		var unknown *lock.UnknownError // of the second lock, with the same ID
+		if errors.As(why, &unknown) && !errors.As(why, &other) {
+			why = unknown.Err
+		}
+		return &lock.UnknownError{Workspace: c.workspace, ID: id, Err: fmt.Errorf("%w; and what was taken of the lock was not given back: %v", why, err)}
 	}
 	return why
 }
+
+// unreadable reports whether nobody can tell whose record it is: it may be one that the
+// endpoint has not wholly written.
+func unreadable(holder lock.Info) bool { return strings.HasPrefix(holder.ID, "unreadable-") }
 
 // Unlock implements [lock.Locker]. It releases whatever of the two locks id holds,
 // the last one taken first, and succeeds if that was any, even if the other one is
