@@ -130,8 +130,10 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// revisionAttribute holds which revision a digest is of. Terraform does not store it.
-const revisionAttribute = "StatelatchRevision"
+const (
+	revisionAttribute = "StatelatchRevision" // the revision that a digest is of; Terraform does not store it
+	digestCondition   = "attribute_not_exists(" + revisionAttribute + ") OR " + revisionAttribute + " IN (:over, :now)"
+)
 
 // putDigest stores the digest of obj, or deletes it if there is no obj, unless the one
 // that is there is known to be of another revision than over and obj: a request that
@@ -142,7 +144,7 @@ func (b *Backend) putDigest(ctx context.Context, c call, over string, obj *objec
 	var condition *string
 	var values attributes
 	if over != string(backend.AnyRevision) {
-		condition = aws.String("attribute_not_exists(StatelatchRevision) OR StatelatchRevision IN (:over, :now)")
+		condition = aws.String(digestCondition)
 		values = attributes{":over": text(cmp.Or(over, "none")), ":now": text(cmp.Or(obj.etag, "none"))}
 	}
 	if digest := digestOf(obj.data); digest == "" {

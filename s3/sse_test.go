@@ -159,7 +159,7 @@ func TestKMSHeaders(t *testing.T) {
 	n := setup{objects: minio, file: true}.open(t)
 	w := n.wire(t)
 	b := n.client(t, w, func(c *s3.Config) { c.Encrypt, c.KMSKeyID = true, key })
-	b.Write(t.Context(), "w", []byte("state"), backend.Condition{})
+	b.Write(t.Context(), "w", []byte("state"), backend.Condition{Revision: backend.AnyRevision}) // before which nothing is found out
 	b.Lock(t.Context(), "w", lock.NewInfo("test"))
 	for _, suffix := range []string{"/terraform.tfstate", ".tflock"} {
 		puts := headers(w.objects, "PUT", suffix)
