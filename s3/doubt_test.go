@@ -20,7 +20,7 @@ import (
 // after all.
 func late(p *faultproxy.Proxy, match faultproxy.Match) (deliver func()) {
 	var met atomic.Bool
-	deliver = func() { panic("there was no such request") }
+	kept := make(chan func(), 1)
 	p.Use(func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 		if !match(r) || met.Swap(true) {
 			forward.ServeHTTP(w, r)
@@ -32,10 +32,10 @@ func late(p *faultproxy.Proxy, match faultproxy.Match) (deliver func()) {
 		}
 		r = r.Clone(context.WithoutCancel(r.Context()))
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		deliver = func() { forward.ServeHTTP(httptest.NewRecorder(), r) }
+		kept <- func() { forward.ServeHTTP(httptest.NewRecorder(), r) }
 		panic(http.ErrAbortHandler)
 	})
-	return func() { deliver() }
+	return func() { (<-kept)() }
 }
 
 // unknownID wants a Lock in doubt, and returns the ID.
