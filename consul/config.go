@@ -3,6 +3,7 @@ package consul
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
@@ -38,7 +39,8 @@ type Config struct {
 	// MaxSize is the largest state in bytes, decompressed; 1 GiB if not set.
 	MaxSize int64 `setting:"max_size"`
 
-	// Client is a ready client, instead of one made from the settings above.
+	// Client is a ready client, instead of one made from the settings above. It follows
+	// redirects, with its token, unless its own HTTP client says otherwise.
 	Client *api.Client
 }
 
@@ -77,7 +79,7 @@ func (c Config) check() error {
 		add("cert_file", "it and key_file go together")
 	}
 	if c.MaxSize < 0 {
-		add("max_size", "it is a number of bytes, above zero")
+		add("max_size", "it is a number of bytes, 0 for 1 GiB")
 	}
 	return errors.Join(problems...)
 }
@@ -105,12 +107,19 @@ func (c Config) vendors() *api.Config {
 	return config
 }
 
+// errRedirected: no agent redirects a request that the API has; and what follows a
+// redirect takes the token along, or turns a change into a GET that succeeds.
+var errRedirected = errors.New("redirected to")
+
 // connect makes a client and the transport that Close releases.
 func (c Config) connect() (*api.Client, http.RoundTripper, error) {
 	config := c.vendors()
 	client, err := api.NewClient(config)
 	if err != nil {
 		return nil, nil, err
+	}
+	config.HttpClient.CheckRedirect = func(next *http.Request, _ []*http.Request) error {
+		return fmt.Errorf("%w %s://%s", errRedirected, next.URL.Scheme, next.URL.Host)
 	}
 	return client, config.HttpClient.Transport, nil
 }

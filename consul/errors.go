@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/hashicorp/consul/api"
@@ -44,6 +45,10 @@ func (c call) changeError(ctx context.Context, err error) error {
 		return nil
 	}
 	kind, hint := c.translate(err)
+	var there *url.Error
+	if errors.Is(err, errRedirected) && errors.As(err, &there) { // whose URL may hold secrets
+		err = there.Err
+	}
 	if errors.Is(err, fs.ErrNotExist) { // a missing socket is no missing state
 		err = errors.New(err.Error())
 	}
@@ -59,6 +64,12 @@ func (c call) changeError(ctx context.Context, err error) error {
 // readError translates the vendor's error of a request that changes nothing.
 func (c call) readError(ctx context.Context, err error) error {
 	return c.unchanged(ctx, c.changeError(ctx, err))
+}
+
+// unseen is the error of a change that was refused, perhaps against itself, when
+// looking whose it is that is stored has failed.
+func (c call) unseen(refused, failed error) error {
+	return c.failed(backend.ErrUnknown, fmt.Errorf("%s; and whose is stored was not to be seen: %s", refused.Error(), failed.Error()))
 }
 
 // unchanged mends a translated error of a request that changes nothing: its outcome
@@ -100,6 +111,8 @@ func (c call) translate(err error) (kind error, hint string) {
 	var op *net.OpError
 	var untrusted *tls.CertificateVerificationError
 	switch {
+	case errors.Is(err, errRedirected):
+		return backend.ErrInvalid, "whoever answers at this address is no Consul agent"
 	case errors.As(err, &op) && op.Op == "dial":
 		return backend.ErrTransient, "the agent cannot be reached; is it running at that address?"
 	case errors.As(err, &untrusted):
@@ -120,7 +133,7 @@ func (c call) translate(err error) (kind error, hint string) {
 		return backend.ErrTransient, ""
 	case has("No path to datacenter"):
 		return backend.ErrNoStore, "there is no such datacenter, or none of its servers can be reached"
-	case code >= 400 && code < 500:
+	case code >= 300 && code < 500:
 		return backend.ErrInvalid, ""
 	}
 	return backend.ErrUnknown, ""

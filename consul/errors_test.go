@@ -110,6 +110,7 @@ func TestKinds(t *testing.T) {
 		"no token":        {403, "ACL not found", backend.ErrPermission, backend.ErrPermission, "key_prefix"},
 		"too large":       {413, "Request body(600000 bytes) too large, max size: 524288 bytes. See http", backend.ErrTooLarge, backend.ErrTooLarge, "limits"},
 		"unavailable":     {503, "", backend.ErrTransient, backend.ErrUnknown, ""},
+		"moved, nowhere":  {302, "", backend.ErrInvalid, backend.ErrUnknown, "302"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
