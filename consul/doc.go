@@ -27,8 +27,8 @@
 // leaves the cluster. lock.Acquire asks for one with a TTL of 15 s, as Terraform
 // does, renews it, and is told at once if it is lost. Which TTLs there are the server
 // says, 10 s to 24 h if nobody has configured it otherwise; it may let a session live
-// up to twice its TTL. A process that dies between the two requests of Lock leaves a
-// session that holds nothing.
+// up to twice its TTL. A process that dies between the two requests of Lock, or of
+// Unlock, leaves a session that holds no lock.
 //
 // # Fence
 //
@@ -41,9 +41,9 @@
 // # Unknown outcomes
 //
 // A state is known to be this very call's by the key's flags and its bytes, a lock by
-// its session, a release by a token that the session leaves in .lockinfo until it is
-// destroyed. A deletion leaves nothing: if its reply is lost and the state is gone,
-// the outcome is unknown. So is that of a creation without LockID whose reply is lost
+// its session, a release by a token in the key <state>/.unlock-<ID>, which the session
+// holds until it is destroyed, and takes along. A deletion leaves nothing: if its
+// reply is lost and the state is gone, the outcome is unknown. So is that of a creation without LockID whose reply is lost
 // and that is not there: it may have been there, and deleted since.
 //
 // # Permissions

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -20,6 +21,9 @@ const (
 
 func (c call) lockKey() string { return c.below() + ".lock" }
 func (c call) infoKey() string { return c.below() + ".lockinfo" }
+
+// releaseKey is the key that a session holds from the release of its lock to its end.
+func (c call) releaseKey(id string) string { return c.below() + ".unlock-" + id }
 
 // checkHeld is the operation that refuses a transaction unless id holds the lock.
 func (c call) checkHeld(id string) *api.KVTxnOp {
@@ -58,21 +62,26 @@ func (b *Backend) Lock(ctx context.Context, workspace string, info lock.Info) (l
 	info.Ref, info.ID, info.Path = info.ID, session, c.key
 	err = b.take(ctx, c, info)
 	var unknown *lock.UnknownError
-	if err != nil && !errors.As(err, &unknown) {
+	switch {
+	case err == nil:
+		return info, nil
+	case errors.As(err, &unknown):
+		err = b.outdone(ctx, c, unknown)
+	default:
 		_ = b.destroy(ctx, c, session) // it holds nothing
 	}
-	if err != nil {
-		return lock.Info{}, err
-	}
-	return info, nil
+	return lock.Info{}, err
 }
 
 // take takes the lock for the session info.ID, which is this very call's. If ctx
 // ends, the request may still come to its end: so it is seldom in doubt.
 func (b *Backend) take(ctx context.Context, c call, info lock.Info) error {
 	record, err := json.Marshal(info)
-	if err != nil {
+	switch {
+	case err != nil:
 		return c.failed(backend.ErrInvalid, err)
+	case len(record) > lock.MaxInfo:
+		return c.failed(backend.ErrInvalid, fmt.Errorf("a lock record has at most %d bytes", lock.MaxInfo))
 	}
 	longer, cancel := grace(ctx)
 	defer cancel()
@@ -80,22 +89,21 @@ func (b *Backend) take(ctx context.Context, c call, info lock.Info) error {
 		Try: func(ctx context.Context) (none struct{}, err error) {
 			_, failed, err := b.txn(ctx, c, []*api.KVTxnOp{
 				{Verb: api.KVLock, Key: c.lockKey(), Session: info.ID, Flags: lockFlags},
-				{Verb: api.KVDelete, Key: c.infoKey()}, // with the session of a release that was cut short
 				{Verb: api.KVSet, Key: c.infoKey(), Value: record},
 			})
 			if failed != nil {
-				err = b.refused(ctx, c, failed.What)
+				err = b.refused(ctx, c, info.ID, failed.What)
 			}
 			return none, err
 		},
 		Look: func(ctx context.Context) (none struct{}, found settle.Found, err error) {
-			held, record, err := b.lockKeys(ctx, c)
+			held, released, err := b.lockKeys(ctx, c, c.releaseKey(info.ID))
 			switch {
 			case err != nil:
 				return none, settle.Other, err
 			case held.Session == info.ID:
 				return none, settle.Ours, nil
-			case held.Session == "" && record.Session != info.ID: // else it was ours, and released by its ID since
+			case held.Session == "" && released.Session != info.ID: // else it was ours, and released by its ID since
 				return none, settle.Before, nil
 			}
 			return none, settle.Other, nil
@@ -107,21 +115,34 @@ func (b *Backend) take(ctx context.Context, c call, info lock.Info) error {
 	return err
 }
 
-// refused is the error of a lock that was not granted.
-func (b *Backend) refused(ctx context.Context, c call, what string) error {
+// refused is the error of a lock that was not granted to id.
+func (b *Backend) refused(ctx context.Context, c call, id, what string) error {
 	if strings.Contains(what, "lock delay") {
 		nobody := lock.Info{Info: "nobody, but the holder before has died, and Consul keeps the lock for that session's lock-delay"}
 		return &lock.HeldError{Workspace: c.workspace, Holder: nobody, Err: errors.New(what)}
 	}
-	err := b.notHeld(ctx, c, "", what)
+	err := b.notHeld(ctx, c, id, what)
 	if errors.Is(err, lock.ErrNotHeld) { // released meanwhile
 		return c.failed(backend.ErrTransient, errors.New(what))
 	}
 	return err
 }
 
-// Unlock implements [lock.Locker]: one transaction, and the end of the session. It
-// also ends a session that holds nothing, if it was made by a Lock of this workspace.
+// outdone says who holds the lock after an attempt in doubt, if another does. Without
+// its session, no request of the attempt can take the lock any more; but it may have
+// had it, and lost it since.
+func (b *Backend) outdone(ctx context.Context, c call, unknown *lock.UnknownError) error {
+	holder, err := b.holder(ctx, c)
+	if err != nil || holder.ID == unknown.ID {
+		return unknown
+	}
+	_ = b.destroy(ctx, c, unknown.ID)
+	return &lock.HeldError{Workspace: c.workspace, Holder: holder, Err: unknown}
+}
+
+// Unlock implements [lock.Locker]: one transaction, and the end of the session; for a
+// lock that Lock has not made, one request more. It also ends a session that holds
+// nothing, if it was made by a Lock of this workspace.
 func (b *Backend) Unlock(ctx context.Context, workspace, id string) error {
 	c, err := b.lockCall(ctx, "unlock", workspace)
 	if err != nil {
@@ -130,11 +151,14 @@ func (b *Backend) Unlock(ctx context.Context, workspace, id string) error {
 	if id == "" {
 		return b.notHeld(ctx, c, id, "an empty ID holds nothing")
 	}
-	err = b.release(ctx, c, id)
+	ours, err := b.release(ctx, c, id)
 	var held *lock.HeldError
 	switch {
 	case err == nil:
 		_ = b.destroy(ctx, c, id) // it holds no lock any longer
+		if !ours {
+			b.deleteToken(ctx, c, id)
+		}
 	case errors.Is(err, lock.ErrNotHeld), errors.As(err, &held):
 		if left := b.forget(ctx, c, id); left != nil {
 			return left
@@ -143,48 +167,64 @@ func (b *Backend) Unlock(ctx context.Context, workspace, id string) error {
 	return err
 }
 
-// release deletes the lock if id holds it. The session then holds the record in its
-// place, with a token of this very call, and takes it along when it is destroyed:
-// without that, nothing would tell whose release it was if the reply is lost.
-func (b *Backend) release(ctx context.Context, c call, id string) error {
+// release deletes the lock if id holds it, and reports whether it is known to be of
+// our making. The session then holds a key with a token of this very call, and takes
+// it along when it is destroyed: without that, nothing would tell whose release it was
+// if the reply is lost. It is a key of its own: the record's is the next holder's at
+// once, and what is put there would go with this session.
+func (b *Backend) release(ctx context.Context, c call, id string) (ours bool, err error) {
 	token := newToken()
 	ops := []*api.KVTxnOp{
 		c.checkHeld(id),
+		{Verb: api.KVGetOrEmpty, Key: c.infoKey()},
 		{Verb: api.KVDelete, Key: c.lockKey()},
 		{Verb: api.KVDelete, Key: c.infoKey()},
-		{Verb: api.KVLock, Key: c.infoKey(), Session: id, Flags: token},
+		{Verb: api.KVLock, Key: c.releaseKey(id), Session: id, Flags: token},
 	}
-	_, err := settle.Do(ctx, settle.Request[struct{}]{
-		Try: func(ctx context.Context) (none struct{}, err error) {
-			_, failed, err := b.txn(ctx, c, ops)
-			if failed != nil && failed.OpIndex == 3 { // the lock-delay of the release before
-				time.Sleep(2 * lockDelay)
-				_, failed, err = b.txn(ctx, c, ops)
-			}
-			if failed != nil && failed.OpIndex == 3 { // of a session that was not ours
-				ops = ops[:3]
-				_, failed, err = b.txn(ctx, c, ops)
-			}
-			if failed != nil {
-				err = b.notHeld(ctx, c, id, failed.What)
-			}
-			return none, err
-		},
-		Look: func(ctx context.Context) (none struct{}, found settle.Found, err error) {
-			holder, record, err := b.lockKeys(ctx, c)
+	look := func(ctx context.Context) (ours bool, found settle.Found, err error) {
+		holder, released, err := b.lockKeys(ctx, c, c.releaseKey(id))
+		switch {
+		case err != nil:
+			return false, settle.Other, err
+		case holder.Session == id:
+			return false, settle.Before, nil
+		case released.Session == id && released.Flags == token:
+			return false, settle.Ours, nil
+		}
+		return false, settle.Other, nil
+	}
+	return settle.Do(ctx, settle.Request[bool]{
+		Try: func(ctx context.Context) (bool, error) {
+			pairs, failed, err := b.txn(ctx, c, ops)
 			switch {
 			case err != nil:
-				return none, settle.Other, err
-			case holder.Session == id:
-				return none, settle.Before, nil
-			case record.Session == id && record.Flags == token:
-				return none, settle.Ours, nil
+				return false, err
+			case failed == nil:
+				return lock.ParseInfo(pairs[1].Value, "").Ref != "", nil
 			}
-			return none, settle.Other, nil
+			_, found, err := look(ctx) // delivered twice, it is refused against itself
+			switch {
+			case err != nil:
+				return false, c.unseen(errors.New(failed.What), err)
+			case found == settle.Ours:
+				return false, nil
+			}
+			return false, b.notHeld(ctx, c, id, failed.What)
 		},
+		Look:    look,
 		Unknown: func(why error) error { return c.failed(backend.ErrUnknown, why) },
 	})
-	return err
+}
+
+// deleteToken deletes what a session has left that does not take its keys along, as
+// Terraform's do not.
+func (b *Backend) deleteToken(ctx context.Context, c call, id string) {
+	ctx, cancel := grace(ctx)
+	defer cancel()
+	_, _ = repeat(ctx, func(ctx context.Context) (*api.WriteMeta, error) {
+		meta, err := b.client.KV().Delete(c.releaseKey(id), writes(ctx))
+		return meta, c.readError(ctx, err)
+	})
 }
 
 // Holder implements [lock.Locker]: one transaction.
@@ -199,7 +239,7 @@ func (b *Backend) Holder(ctx context.Context, workspace string) (lock.Info, erro
 // holder returns who holds the lock: the session that does, whatever the record
 // beside it says.
 func (b *Backend) holder(ctx context.Context, c call) (lock.Info, error) {
-	held, record, err := b.lockKeys(ctx, c)
+	held, record, err := b.lockKeys(ctx, c, c.infoKey())
 	if err != nil {
 		return lock.Info{}, err
 	}
@@ -214,11 +254,11 @@ func (b *Backend) holder(ctx context.Context, c call) (lock.Info, error) {
 	return info, nil
 }
 
-// lockKeys returns what the lock's key and its record hold at one moment.
-func (b *Backend) lockKeys(ctx context.Context, c call) (held, record *api.KVPair, err error) {
+// lockKeys returns what the lock's key and another hold at one moment.
+func (b *Backend) lockKeys(ctx context.Context, c call, key string) (held, other *api.KVPair, err error) {
 	pairs, err := b.readTxn(ctx, c, []*api.KVTxnOp{
 		{Verb: api.KVGetOrEmpty, Key: c.lockKey()},
-		{Verb: api.KVGetOrEmpty, Key: c.infoKey()},
+		{Verb: api.KVGetOrEmpty, Key: key},
 	})
 	if err != nil {
 		return nil, nil, err
@@ -233,7 +273,7 @@ func (b *Backend) notHeld(ctx context.Context, c call, id, what string) error {
 	switch {
 	case err != nil:
 		return err
-	case holder.ID == id: // by a request of Lock that was late
+	case holder.ID == id: // by a request of Lock that was late or came twice; or who said otherwise was not Consul
 		return c.failed(backend.ErrTransient, errors.New(what))
 	}
 	return &lock.HeldError{Workspace: c.workspace, Holder: holder, Err: errors.New(what)}
@@ -261,7 +301,7 @@ func (b *Backend) Renew(ctx context.Context, workspace, id string) (lock.Info, e
 	case err != nil:
 		return lock.Info{}, err
 	case entry == nil:
-		return lock.Info{}, c.failed(lock.ErrNotHeld, errors.New("its session is gone"))
+		return lock.Info{}, b.notHeld(ctx, c, id, "its session is said to be gone")
 	}
 	return holder, nil
 }

@@ -2,6 +2,7 @@ package consul_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -68,6 +69,9 @@ func TestTerraformsLockIsSeenAndReleased(t *testing.T) {
 		t.Error("the attempt left its session")
 	}
 	mustUnlock(t, b, session)
+	if left := n.below(t, n.config.Path); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
 	mustUnlock(t, b, mustLock(t, b).ID) // no lock-delay: the lock was given back first
 }
 
@@ -353,4 +357,32 @@ func TestLockSetting(t *testing.T) {
 			t.Errorf("%s: Update: %v", name, err)
 		}
 	}
+}
+
+// A lock takes a record as long as may be, which can be read, and none with one byte
+// more.
+func TestLongRecord(t *testing.T) {
+	n := open(t)
+	b := n.client(t)
+	info := lock.NewInfo("test")
+	held := info
+	held.Ref, held.ID, held.Path = info.ID, lock.NewID(), n.config.Path // IDs of sessions are as long
+	record, err := json.Marshal(held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info.Info = strings.Repeat("x", lock.MaxInfo-len(record)+1)
+	_, err = b.Lock(t.Context(), ws, info)
+	check(t, "Lock", err, backend.ErrInvalid, "at most 65536 bytes")
+	if n.sessions(t) > 0 {
+		t.Error("the attempt left its session")
+	}
+	info.Info = info.Info[1:]
+	if held, err = b.Lock(t.Context(), ws, info); err != nil {
+		t.Fatal(err)
+	}
+	if holder, err := b.Holder(t.Context(), ws); err != nil || holder != held {
+		t.Errorf("holder: %.200v, %v", holder, err)
+	}
+	mustUnlock(t, b, held.ID)
 }

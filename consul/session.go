@@ -36,6 +36,9 @@ func (b *Backend) createSession(ctx context.Context, c call, ttl time.Duration) 
 	id, err := settle.Do(longer, settle.Request[string]{
 		Try: func(ctx context.Context) (string, error) {
 			id, _, err := b.client.Session().CreateNoChecks(entry, writes(ctx))
+			if err == nil && id == "" {
+				err = errors.New("the agent does not say which session it has created")
+			}
 			if err != nil && strings.Contains(err.Error(), "Invalid Session TTL") {
 				return "", c.failed(errors.ErrUnsupported, err)
 			}
@@ -59,7 +62,7 @@ func (b *Backend) findSession(ctx context.Context, c call, name string) (string,
 		return sessions, c.readError(ctx, err)
 	})
 	for _, session := range sessions {
-		if session.Name == name {
+		if session != nil && session.Name == name {
 			return session.ID, settle.Ours, nil
 		}
 	}
@@ -87,14 +90,18 @@ func (b *Backend) forget(ctx context.Context, c call, id string) error {
 var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 // destroy ends a session, also when ctx has ended. What is left behind stays, so it is
-// asked for often within the time that there is, rather than ever more seldom.
+// asked for often within the time that there is, rather than ever more seldom. Only
+// Consul's own answer counts.
 func (b *Backend) destroy(ctx context.Context, c call, id string) (err error) {
 	longer, cancel := grace(ctx)
 	defer cancel()
 	for range 4 {
-		_, err = settle.Do(longer, settle.Request[*api.WriteMeta]{Attempts: 2, Try: func(ctx context.Context) (*api.WriteMeta, error) {
-			meta, err := b.client.Session().Destroy(id, writes(ctx))
-			return meta, c.readError(ctx, err)
+		_, err = settle.Do(longer, settle.Request[bool]{Attempts: 2, Try: func(ctx context.Context) (destroyed bool, err error) {
+			_, err = b.client.Raw().Write("/v1/session/destroy/"+id, nil, &destroyed, writes(ctx))
+			if err == nil && !destroyed {
+				err = errors.New("the agent does not say that the session is destroyed")
+			}
+			return destroyed, c.readError(ctx, err)
 		}})
 		if !errors.Is(err, backend.ErrTransient) {
 			break
