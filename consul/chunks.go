@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,15 +29,29 @@ var errChunkGone = errors.New("a chunk that the index names is not there")
 // storeChunks stores chunks, of which nobody knows before an index names them.
 func (b *Backend) storeChunks(ctx context.Context, c call, chunks api.KVPairs) error {
 	for _, chunk := range chunks {
-		_, err := repeat(ctx, func(ctx context.Context) (*api.WriteMeta, error) {
-			meta, err := b.client.KV().Put(chunk, writes(ctx))
-			return meta, c.readError(ctx, err)
+		_, err := repeat(ctx, func(ctx context.Context) (none struct{}, err error) {
+			return none, b.storeChunk(ctx, c, chunk)
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// storeChunk creates a chunk. Of a plain PUT, the vendor's client does not tell what
+// was answered: it may be the page of a middlebox.
+func (b *Backend) storeChunk(ctx context.Context, c call, chunk *api.KVPair) error {
+	created, _, err := b.client.KV().CAS(chunk, writes(ctx))
+	if err != nil || created {
+		return c.readError(ctx, err)
+	}
+	c.key = chunk.Key
+	pair, err := b.get(ctx, c) // it may have been created by a request whose reply was lost
+	if err == nil && (pair == nil || !bytes.Equal(pair.Value, chunk.Value)) {
+		err = c.failed(backend.ErrTransient, errors.New("the agent does not say that a chunk is stored, and it is not"))
+	}
+	return err
 }
 
 // join fetches the chunks of a state; as far as they are there, also with an error.

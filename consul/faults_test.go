@@ -143,39 +143,49 @@ func holds(data string) func(*testing.T, *consul.Backend) bool {
 	}
 }
 
-// run does the deed with a fault for the nth request, and reports whether there was
-// one.
-func (d deed) run(t *testing.T, nth int, fault faultproxy.Fault, check func(n *namespace, err error, done bool)) bool {
+// run does the deed with a fault for one request, and reports whether there was one.
+func (d deed) run(t *testing.T, rule faultproxy.Rule, check func(n *namespace, err error, done bool)) bool {
 	n := open(t)
 	direct := n.client(t)
 	rev, id := d.before(t, direct)
 	b, p := n.proxied(t)
-	h := p.Add(faultproxy.Rule{Nth: nth, Fault: fault})
+	h := p.Add(rule)
 	err := d.do(t.Context(), b, rev, id)
 	check(n, err, d.done(t, direct))
 	return h.Applied() > 0
 }
 
 // Each request of each method in turn is lost on its way there, or its reply on the
-// way back: in the end it is done, and what was in the way is gone.
+// way back, or it is delivered twice: in the end it is done, and what was in the way
+// is gone.
 func TestEachRequestLost(t *testing.T) {
-	for name, fault := range map[string]faultproxy.Fault{
-		"request":          faultproxy.CutBefore(),
-		"reply":            faultproxy.CutAfter(),
-		"reply, reset":     faultproxy.CutAfter().Reset(),
-		"reply, cut short": faultproxy.Truncate(1),
-		"reply, 500":       faultproxy.AnswerAfter(failing),
-		"request, 429":     faultproxy.Answer(throttle),
-		"request, 500":     faultproxy.Answer(headless),
+	for name, rule := range map[string]faultproxy.Rule{
+		"request":                               {Fault: faultproxy.CutBefore()},
+		"reply":                                 {Fault: faultproxy.CutAfter()},
+		"reply, reset":                          {Fault: faultproxy.CutAfter().Reset()},
+		"reply, cut short":                      {Fault: faultproxy.Truncate(1)},
+		"reply, 500":                            {Fault: faultproxy.AnswerAfter(failing)},
+		"request, 429":                          {Fault: faultproxy.Answer(throttle)},
+		"request, 500":                          {Fault: faultproxy.Answer(headless)},
+		"delivered twice, the first reply lost": {Fault: faultproxy.Duplicate(2)},
+		"request, a page":                       {Match: changes, Fault: faultproxy.Answer(faultproxy.Reply{Body: page})},
+		"request, no results":                   {Match: txns, Fault: faultproxy.Answer(faultproxy.Reply{Body: `{}`})},
+		"reply, results of null":                {Match: txns, Fault: faultproxy.AnswerAfter(faultproxy.Reply{Body: `{"Results":[null,{},null]}`})},
+		"request, an error of null":             {Match: txns, Fault: faultproxy.Answer(faultproxy.Reply{Status: 409, Body: `{"Errors":[null]}`})},
 	} {
 		for _, d := range deeds {
 			t.Run(d.name+"/"+name, func(t *testing.T) {
 				t.Parallel()
+				rule := rule
 				for nth := 1; ; nth++ {
-					again := d.run(t, nth, fault, func(n *namespace, err error, done bool) {
+					rule.Nth = nth
+					again := d.run(t, rule, func(n *namespace, err error, done bool) {
 						// Nothing tells whose a deletion was; nor, without a lock, whether what
 						// was created has been deleted meanwhile.
 						if errors.Is(err, backend.ErrUnknown) && (d.name == "delete" && done || d.name == "create" && !done) {
+							return
+						}
+						if d.name == "delete" && done && errors.Is(err, backend.ErrNotExist) { // the second found nothing
 							return
 						}
 						if err != nil || !done {

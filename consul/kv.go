@@ -40,7 +40,7 @@ func (c call) parse(r backend.Revision) (modified uint64, chunked bool, err erro
 	}
 	text, chunked := strings.CutSuffix(string(r), inChunks)
 	modified, err = strconv.ParseUint(text, 10, 64)
-	if err != nil || revision(modified, chunked) != r {
+	if err != nil || modified == 0 || revision(modified, chunked) != r {
 		return 0, false, c.failed(backend.ErrConflict, errors.New("the revision is none of this backend's"))
 	}
 	return modified, chunked, nil

@@ -21,38 +21,24 @@ func newToken() uint64 {
 }
 
 // replace puts value in the place of the state whose modify index is given, and
-// returns its own.
+// returns its own. It finds out what became of that if no reply tells.
 func (b *Backend) replace(ctx context.Context, c call, value []byte, replaces uint64, cond backend.Condition) (modified uint64, err error) {
 	set := &api.KVTxnOp{Verb: api.KVCAS, Key: c.key, Value: value, Flags: newToken(), Index: replaces}
 	if cond.Revision == backend.AnyRevision {
 		set.Verb = api.KVSet
 	}
-	modified, err = b.change(ctx, c, set, cond.LockID)
-	if cond.Revision == "" && errors.Is(err, backend.ErrConflict) {
-		// An empty value counts as no state: take its place instead.
-		if pair, looked := b.get(ctx, c); looked == nil && pair != nil && len(pair.Value) == 0 {
-			set.Index = pair.ModifyIndex
-			return b.change(ctx, c, set, cond.LockID)
-		}
-	}
-	return modified, err
-}
-
-// change makes a change of the state's key, and finds out what became of it if no
-// reply tells: it is ours by its flags and its bytes.
-func (b *Backend) change(ctx context.Context, c call, set *api.KVTxnOp, id string) (modified uint64, err error) {
 	return settle.Do(ctx, settle.Request[uint64]{
-		Try: func(ctx context.Context) (uint64, error) { return b.fenced(ctx, c, []*api.KVTxnOp{set}, id) },
+		Try: func(ctx context.Context) (uint64, error) { return b.trySet(ctx, c, set, cond.LockID) },
 		Look: func(ctx context.Context) (uint64, settle.Found, error) {
 			pair, err := b.get(ctx, c)
 			switch {
 			case err != nil:
 				return 0, settle.Other, err
-			case pair != nil && pair.Flags == set.Flags && bytes.Equal(pair.Value, set.Value):
+			case made(pair, set):
 				return pair.ModifyIndex, settle.Ours, nil
 			case pair != nil && pair.ModifyIndex == set.Index:
 				return 0, settle.Before, nil
-			case pair == nil && set.Index == 0 && id != "":
+			case pair == nil && set.Index == 0 && cond.LockID != "":
 				return 0, settle.Before, nil // without the lock, others may have deleted what was ours
 			}
 			return 0, settle.Other, nil
@@ -60,6 +46,33 @@ func (b *Backend) change(ctx context.Context, c call, set *api.KVTxnOp, id strin
 		Once:    set.Verb == api.KVSet,
 		Unknown: func(why error) error { return c.failed(backend.ErrUnknown, why) },
 	})
+}
+
+// made reports whether a pair is what this very call has set, by its flags and its
+// bytes.
+func made(pair *api.KVPair, set *api.KVTxnOp) bool {
+	return pair != nil && pair.Flags == set.Flags && bytes.Equal(pair.Value, set.Value)
+}
+
+// trySet sets the state's key once. A request that was delivered twice, which
+// middleboxes do, is refused against itself. An empty value counts as no state: its
+// place is taken instead.
+func (b *Backend) trySet(ctx context.Context, c call, set *api.KVTxnOp, id string) (modified uint64, err error) {
+	modified, err = b.fenced(ctx, c, []*api.KVTxnOp{set}, id)
+	if !errors.Is(err, backend.ErrConflict) {
+		return modified, err
+	}
+	pair, failed := b.get(ctx, c)
+	switch {
+	case failed != nil:
+		return 0, c.unseen(err, failed)
+	case made(pair, set):
+		return pair.ModifyIndex, nil
+	case set.Index == 0 && pair != nil && len(pair.Value) == 0:
+		set.Index = pair.ModifyIndex
+		return b.trySet(ctx, c, set, id)
+	}
+	return 0, err
 }
 
 // remove deletes the state. Afterwards nothing tells whose deletion it was.
@@ -114,25 +127,33 @@ func (b *Backend) readTxn(ctx context.Context, c call, ops []*api.KVTxnOp) (api.
 		switch {
 		case err == nil && failed != nil:
 			err = c.failed(backend.ErrInvalid, errors.New(failed.What))
-		case err == nil && len(pairs) != len(ops):
+		case errors.Is(err, errLeftOut):
 			err = c.denied("some keys were left out of the reply")
 		}
 		return pairs, c.unchanged(ctx, err)
 	})
 }
 
-// txn makes a transaction, and returns what its operations answer. failed says which
-// operation was refused, if any: then nothing has changed.
+// errLeftOut: the reply to a transaction lacks some of its results. Consul leaves out
+// what the token may not read; something else that answers may leave out all.
+var errLeftOut = errors.New("the reply does not say what became of each operation")
+
+// txn makes a transaction, and returns the results of its operations; a deletion has
+// none. failed says which operation was refused, if any: then nothing has changed.
 func (b *Backend) txn(ctx context.Context, c call, ops []*api.KVTxnOp) (pairs api.KVPairs, failed *api.TxnError, err error) {
 	var all api.TxnOps
+	answers := 0
 	for _, op := range ops {
 		all = append(all, &api.TxnOp{KV: op})
+		if op.Verb != api.KVDelete && op.Verb != api.KVCheckNotExists { // these leave nothing to answer
+			answers++
+		}
 	}
 	ok, reply, _, err := b.client.Txn().Txn(all, consistent(ctx))
 	switch {
 	case err != nil:
 		return nil, nil, c.changeError(ctx, err)
-	case !ok && len(reply.Errors) == 0:
+	case !ok && (len(reply.Errors) == 0 || reply.Errors[0] == nil):
 		return nil, nil, c.failed(backend.ErrUnknown, errors.New("the transaction was refused without a reason"))
 	case !ok && isDenied(reply.Errors[0].What):
 		return nil, nil, c.denied(reply.Errors[0].What)
@@ -140,9 +161,12 @@ func (b *Backend) txn(ctx context.Context, c call, ops []*api.KVTxnOp) (pairs ap
 		return nil, reply.Errors[0], nil
 	}
 	for _, result := range reply.Results {
-		if result.KV != nil {
+		if result != nil && result.KV != nil {
 			pairs = append(pairs, result.KV)
 		}
+	}
+	if len(pairs) != answers {
+		return nil, nil, c.failed(backend.ErrUnknown, errLeftOut)
 	}
 	return pairs, nil, nil
 }
