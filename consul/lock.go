@@ -181,39 +181,41 @@ func (b *Backend) release(ctx context.Context, c call, id string) (ours bool, er
 		{Verb: api.KVDelete, Key: c.infoKey()},
 		{Verb: api.KVLock, Key: c.releaseKey(id), Session: id, Flags: token},
 	}
-	look := func(ctx context.Context) (ours bool, found settle.Found, err error) {
+	look := func(ctx context.Context) (none struct{}, found settle.Found, err error) {
 		holder, released, err := b.lockKeys(ctx, c, c.releaseKey(id))
 		switch {
 		case err != nil:
-			return false, settle.Other, err
+			return none, settle.Other, err
 		case holder.Session == id:
-			return false, settle.Before, nil
+			return none, settle.Before, nil
 		case released.Session == id && released.Flags == token:
-			return false, settle.Ours, nil
+			return none, settle.Ours, nil
 		}
-		return false, settle.Other, nil
+		return none, settle.Other, nil
 	}
-	return settle.Do(ctx, settle.Request[bool]{
-		Try: func(ctx context.Context) (bool, error) {
+	_, err = settle.Do(ctx, settle.Request[struct{}]{
+		Try: func(ctx context.Context) (none struct{}, err error) {
 			pairs, failed, err := b.txn(ctx, c, ops)
 			switch {
 			case err != nil:
-				return false, err
+				return none, err
 			case failed == nil:
-				return lock.ParseInfo(pairs[1].Value, "").Ref != "", nil
+				ours = lock.ParseInfo(pairs[1].Value, "").Ref != ""
+				return none, nil
 			}
 			_, found, err := look(ctx) // delivered twice, it is refused against itself
 			switch {
 			case err != nil:
-				return false, c.unseen(errors.New(failed.What), err)
+				return none, c.unseen(errors.New(failed.What), err)
 			case found == settle.Ours:
-				return false, nil
+				return none, nil
 			}
-			return false, b.notHeld(ctx, c, id, failed.What)
+			return none, b.notHeld(ctx, c, id, failed.What)
 		},
 		Look:    look,
 		Unknown: func(why error) error { return c.failed(backend.ErrUnknown, why) },
 	})
+	return ours, err
 }
 
 // deleteToken deletes what a session has left that does not take its keys along, as
