@@ -13,6 +13,7 @@ type module struct {
 	block     *block // nil if there is none
 	variables map[string]*variable
 	locals    map[string]*local
+	strange   error // the first name that neither program knows
 }
 
 // A block is a backend block, or what stands in its place.
@@ -46,11 +47,14 @@ func (l *loader) scan() (*module, error) {
 	for _, name := range override {
 		errs = append(errs, l.scanFile(m, name, true))
 	}
+	if m.block == nil {
+		errs = append(errs, m.strange)
+	}
 	return m, errors.Join(errs...)
 }
 
 func (l *loader) scanFile(m *module, name string, override bool) error {
-	body, err := l.parse(l.abs(name), FromBlock)
+	file, err := l.parse(l.abs(name), FromBlock)
 	if err != nil {
 		return err
 	}
@@ -59,16 +63,17 @@ func (l *loader) scanFile(m *module, name string, override bool) error {
 	if l.opts.Program == Terraform {
 		schema = terraformBlocks
 	}
-	content, _, diags := body.PartialContent(schema)
+	content, _, diags := file.Body.PartialContent(schema)
 	if diags.HasErrors() {
 		return diagnosed(diags, at)
 	}
-	var errs []error
+	errs := m.unknown(topLevel, file.Body, file.Bytes, at)
 	var backend *block // of this file
 	for _, b := range content.Blocks {
 		switch b.Type {
 		case "terraform":
 			errs = append(errs, scanTerraform(&backend, b.Body, at))
+			errs = append(errs, m.unknown(inTerraform, b.Body, file.Bytes, at)...)
 		case "variable":
 			errs = append(errs, m.declare(b, at, override))
 		case "locals":

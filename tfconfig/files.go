@@ -122,7 +122,7 @@ func unreadable(at Origin, err error) error {
 }
 
 // parse parses a file in native or JSON syntax, by its name.
-func (l *loader) parse(path string, kind Kind) (hcl.Body, error) {
+func (l *loader) parse(path string, kind Kind) (*hcl.File, error) {
 	src, err := l.read(path, kind)
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func (l *loader) parse(path string, kind Kind) (hcl.Body, error) {
 	return parseSource(src, l.in(path, kind))
 }
 
-func parseSource(src []byte, at Origin) (hcl.Body, error) {
+func parseSource(src []byte, at Origin) (*hcl.File, error) {
 	if err := parsable(src, at); err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func parseSource(src []byte, at Origin) (hcl.Body, error) {
 	if diags.HasErrors() {
 		return nil, diagnosed(diags, at)
 	}
-	return file.Body, nil
+	return file, nil
 }
 
 // parsable reports what would confuse the parser, or exhaust its stack.

@@ -36,6 +36,10 @@ var loads = []struct {
 		"x.tf/":    "",
 		"x.tftest": "{",
 	}, want: "bucket = b (b.tf:3:1)\nkey = k (b.tf:4:1)\n" + rest},
+	{name: "blocks of a version to come, beside a backend", files: map[string]string{
+		"a.tf": "novelty \"x\" {}\nterraform {\n  novelty {}\n}\n",
+		"b.tf": block("store", "bucket = \"b\"\nkey = \"k\""),
+	}, want: "bucket = b (b.tf:3:1)\nkey = k (b.tf:4:1)\n" + rest},
 	{name: "an override replaces the whole block", files: map[string]string{
 		"main.tf":       block("store", "bucket = \"b\"\nkey = \"k\"\nprefix = \"p\""),
 		"a_override.tf": block("store", "bucket = \"a\"\nkey = \"a\""),
@@ -184,6 +188,8 @@ ca_file = DIR/ca (main.tf:7:1)
 
 	// No backend.
 	{name: "no block", files: map[string]string{"main.tf": "terraform {}"}, want: "path = DIR/terraform.tfstate (default)\nworkspace_dir = DIR/terraform.tfstate.d (default)\n"},
+	{name: "all that the programs know, and no block", files: map[string]string{"main.tf": "language {}\naction \"a\" \"b\" {}\ncheck \"a\" {}\nmoved {}\nterraform {\n  required_version = \"1\"\n  encryption {}\n  required_providers {\n    cloud = {}\n  }\n}", "main.tf.json": `{"//": "a comment", "data": {}, "import": [], "terraform": {"provider_meta": {}}}`},
+		want: "path = DIR/terraform.tfstate (default)\nworkspace_dir = DIR/terraform.tfstate.d (default)\n"},
 	{name: "only a state", files: map[string]string{"terraform.tfstate": ""}, want: "path = DIR/terraform.tfstate (default)\nworkspace_dir = DIR/terraform.tfstate.d (default)\n"},
 	{name: "local", files: map[string]string{"main.tf": block("local", "path = \"../x\"\nworkspace_dir = \"/w\"")}, want: "path = /x (main.tf:3:1)\nworkspace_dir = /w (main.tf:4:1)\n"},
 }

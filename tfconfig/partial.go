@@ -51,13 +51,13 @@ func (e *evaluator) override(settings map[string]setting) error {
 
 func (e *evaluator) overrideFile(settings map[string]setting, it item) error {
 	path := e.abs(it.text)
-	body, err := e.parse(path, FromFile)
+	file, err := e.parse(path, FromFile)
 	if err != nil {
 		return err
 	}
 	at := e.in(path, FromFile)
 	at.Via = it.from
-	found, err := e.bodySettings(body, at)
+	found, err := e.bodySettings(file.Body, at)
 	if err != nil {
 		return err
 	}

@@ -267,12 +267,12 @@ func (e *evaluator) automatic() []string {
 
 func (e *evaluator) assignFile(name string) error {
 	path := e.abs(name)
-	body, err := e.parse(path, FromFile)
+	file, err := e.parse(path, FromFile)
 	if err != nil {
 		return err
 	}
 	at := e.in(path, FromFile)
-	attrs, err := attributes(body, at)
+	attrs, err := attributes(file.Body, at)
 	if err != nil {
 		return err
 	}
