@@ -46,6 +46,11 @@ type missingError struct{ error }
 
 func (e *missingError) Unwrap() error { return e.error }
 
+// A deniedError says that a file of the user's may not be read or written.
+type deniedError struct{ error }
+
+func (e *deniedError) Unwrap() error { return e.error }
+
 // A lostError says that a lock ended while it was needed.
 type lostError struct{ error }
 
@@ -144,6 +149,7 @@ var classes = []struct {
 	{class{"conflict", exitConflict}, as[*statefile.SerialError]},
 	{class{"conflict", exitConflict}, as[*statefile.LineageError]},
 	{class{"permission", exitPermission}, is(backend.ErrPermission)},
+	{class{"permission", exitPermission}, as[*deniedError]},
 	{class{"not_found", exitNotFound}, as[*missingError]},
 	{class{"not_found", exitNotFound}, is(backend.ErrNotExist)},
 	{class{"not_found", exitNotFound}, is(backend.ErrNoStore)},

@@ -7,6 +7,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -132,6 +133,65 @@ func TestOutIsNoFile(t *testing.T) {
 	code, _, stderr := w.statelatch("", "pull", "--url", "test:a", "--out", "sink")
 	if info, err := os.Lstat("sink"); code != exitUsage || err != nil || info.Mode().IsRegular() {
 		t.Errorf("exit code %d: %s; %v, %v", code, stderr, info, err)
+	}
+}
+
+// TestOutIsLink: --out writes to what a link leads to, and leaves the link.
+func TestOutIsLink(t *testing.T) {
+	w := newWorld(t)
+	put(t, "s.tfstate", state(4, lineage, true))
+	w.ok("push", "s.tfstate", "--url", "test:a")
+	put(t, "sub/old", "old")
+	if err := syscall.Mkfifo("pipe", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for link, target := range map[string]string{"link": "sub/first", "sub/first": "old", "to-pipe": "pipe", "to-nothing": "nothing"} {
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, want := range map[string]int{"link": 0, "to-pipe": exitUsage, "to-nothing": exitNotFound} {
+		code, _, stderr := w.statelatch("", "pull", "--url", "test:a", "--out", link)
+		if info, err := os.Lstat(link); code != want || err != nil || info.Mode().Type() != os.ModeSymlink {
+			t.Errorf("%s: exit code %d, want %d: %s; %v, %v", link, code, want, stderr, info, err)
+		}
+	}
+	if got, err := os.ReadFile("sub/old"); err != nil || string(got) != state(4, lineage, true) {
+		t.Errorf("behind the link is %q, %v", got, err)
+	}
+	if entries, err := filepath.Glob("*/.statelatch-*"); err != nil || entries != nil {
+		t.Errorf("%q is left, %v", entries, err)
+	}
+}
+
+// TestFilesDenied: what the system does not allow with a file of the user's has the exit
+// codes that the same has with a service.
+func TestFilesDenied(t *testing.T) {
+	w := newWorld(t)
+	dir, err := os.MkdirTemp("", "statelatch") //nolint:usetesting // others cannot get into TempDir
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Chdir(dir)
+	put(t, "terraform.tfstate", state(4, lineage, true))
+	put(t, "secret", state(5, lineage, true))
+	put(t, "sealed/old", "")
+	for name, mode := range map[string]os.FileMode{".": 0o755, "terraform.tfstate": 0o644, "secret": 0, "sealed": 0o555} {
+		if err := os.Chmod(name, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for args, want := range map[string]int{
+		"push secret": exitPermission, "push none": exitNotFound, "serve --basic-auth-file secret": exitPermission,
+		"pull --out sealed/new": exitPermission, "pull --out sealed/old": exitPermission, "pull --out none/new": exitNotFound,
+	} {
+		cmd := w.process(append(strings.Fields(args), "--url", "local:terraform.tfstate")...)
+		cmd.Env = append(cmd.Env, asNobody+"=1")
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != want || bytes.Contains(out, []byte("probe")) {
+			t.Errorf("%s: exit code %d, want %d: %s", args, code, want, out)
+		}
 	}
 }
 

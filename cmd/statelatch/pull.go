@@ -105,14 +105,15 @@ func (c *cli) pull(ctx context.Context, b backend.Backend, workspace, out string
 }
 
 // replaceFile puts data in a file that only its owner can read, at once or not at
-// all.
+// all. Of a symbolic link, it replaces what the link leads to.
 func replaceFile(name string, data []byte) error {
-	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() { // /dev/null, of root
-		return usagef("%s is no file that could be replaced", name)
+	name, err := replaceable(name)
+	if err != nil {
+		return err
 	}
 	temporary, err := os.CreateTemp(filepath.Dir(name), ".statelatch-*")
 	if err != nil {
-		return fmt.Errorf("%s cannot be written: %w", name, errors.Unwrap(err))
+		return fileError(fmt.Errorf("%s cannot be written: %w", name, errors.Unwrap(err)))
 	}
 	defer func() { _ = os.Remove(temporary.Name()) }() // if it has not been renamed
 	_, err = temporary.Write(data)
@@ -122,8 +123,24 @@ func replaceFile(name string, data []byte) error {
 	if closed := temporary.Close(); err == nil {
 		err = closed
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = os.Rename(temporary.Name(), name)
 	}
-	return os.Rename(temporary.Name(), name)
+	return fileError(err)
+}
+
+// replaceable returns the name of the file that a name leads to. A device or a pipe, such
+// as /dev/stdout may be, is none.
+func replaceable(name string) (string, error) {
+	info, err := os.Stat(name)
+	switch {
+	case err == nil && info.Mode().IsRegular():
+		return filepath.EvalSymlinks(name)
+	case err == nil:
+		return "", usagef("%s is no file that could be replaced; without --out, the state goes to standard output", name)
+	}
+	if _, link := os.Lstat(name); link == nil {
+		return "", fileError(fmt.Errorf("%s is a symbolic link that leads to no file: %w", name, errors.Unwrap(err)))
+	}
+	return name, nil
 }

@@ -141,7 +141,7 @@ func (c *cli) hint(err error) string {
 		return "If the directory is Terraform's, say --program terraform."
 	case class.kind == "usage":
 		return fmt.Sprintf(`Run "%s --help".`, c.command)
-	case class.kind == "permission" && c.command != "statelatch probe":
+	case class.kind == "permission" && c.command != "statelatch probe" && !as[*deniedError](err):
 		return `Run "statelatch probe" to see what the credentials allow.`
 	case class.kind == "unknown" && e != nil && e.Op == "unlock":
 		return `It may be released, or not. Run "statelatch holder".`
@@ -188,10 +188,14 @@ func (c *cli) describe(info lock.Info) string {
 	return text.String()
 }
 
-// fileError rewords the error of a file of the user's, which must not read as "no state".
+// fileError rewords the error of a file of the user's, which must not read as one of the
+// service's, such as "no state".
 func fileError(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return &missingError{errors.New(strings.TrimPrefix(err.Error(), "open "))}
+	case errors.Is(err, fs.ErrPermission):
+		return &deniedError{errors.New(strings.TrimPrefix(err.Error(), "open "))}
 	}
 	return err
 }
