@@ -30,9 +30,9 @@ type cli struct {
 	json        bool
 	lockTimeout time.Duration
 
-	began   bool   // the command line was understood
-	files   bool   // the backend's locks end with their process
-	command string // "statelatch pull"
+	began bool           // the command line was understood
+	files bool           // the backend's locks end with their process
+	cmd   *cobra.Command // that runs
 }
 
 // run runs one command, and returns its exit code. It touches no global state but
@@ -49,7 +49,7 @@ func (p program) run(ctx context.Context, args []string, stdin io.Reader, stdout
 	if err != nil && !c.began {
 		err = &usageError{err}
 	}
-	c.command = cmd.CommandPath()
+	c.cmd = cmd
 	return c.report(withCause(ctx, err))
 }
 
@@ -86,6 +86,7 @@ func (c *cli) rootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			c.cmd = cmd // errors may be told while it runs
 			if err := c.checkFlags(cmd); err != nil {
 				return err
 			}

@@ -140,8 +140,8 @@ func (c *cli) hint(err error) string {
 	case changed != nil && changed.Shadowed != "":
 		return "If the directory is Terraform's, say --program terraform."
 	case class.kind == "usage":
-		return fmt.Sprintf(`Run "%s --help".`, c.command)
-	case class.kind == "permission" && c.command != "statelatch probe" && !as[*deniedError](err):
+		return fmt.Sprintf(`Run "%s --help".`, c.cmd.CommandPath())
+	case class.kind == "permission" && c.cmd.Name() != "probe" && !as[*deniedError](err):
 		return `Run "statelatch probe" to see what the credentials allow.`
 	case class.kind == "unknown" && e != nil && e.Op == "unlock":
 		return `It may be released, or not. Run "statelatch holder".`

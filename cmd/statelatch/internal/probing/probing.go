@@ -89,8 +89,11 @@ func Look(ctx context.Context, b backend.Backend, workspace string, tell func(St
 			return "", err
 		}
 		exists = true
-		header, _ := statefile.ReadHeader(state.Data)
-		return fmt.Sprintf("serial %d, %d bytes", header.Serial, len(state.Data)), nil
+		detail := fmt.Sprintf("%d bytes, which are no state", len(state.Data)) // no failure of the service
+		if header, err := statefile.ReadHeader(state.Data); err == nil {
+			detail = fmt.Sprintf("serial %d, %d bytes", header.Serial, len(state.Data))
+		}
+		return detail, nil
 	})
 	p.locks(ctx, workspace, exists)
 	return p.steps
@@ -109,7 +112,10 @@ func (p *probe) locks(ctx context.Context, workspace string, exists bool) {
 			free = true
 			return "nobody holds the lock", nil
 		}
-		return "held by " + holder.String(), err
+		if err != nil {
+			return "", err
+		}
+		return "held by " + holder.String(), nil
 	})
 	var held *lock.Lock
 	locked := p.try("lock", func() (_ string, err error) {
