@@ -26,7 +26,10 @@ func (c *cli) deleteCommand() *cobra.Command {
 		Short: "Delete the state of a workspace",
 		Long: `Delete the state of a workspace, under a lock, and only if nobody else writes in
 between. A state with resources is deleted only with --force: what they stand
-for goes on to exist, and nobody knows of it any more.`,
+for goes on to exist, and nobody knows of it any more.
+
+--lock-id makes it work under a lock that "statelatch lock" has taken. The locks
+of files are of use to none but the process that took them.`,
 		Example: example(
 			"statelatch delete review-1234",
 			"statelatch delete review-1234 --force",
@@ -36,6 +39,7 @@ for goes on to exist, and nobody knows of it any more.`,
 			if c.place.workspace != "" {
 				return usagef("delete takes the workspace as its argument, without --workspace")
 			}
+			c.place.workspace = args[0]
 			return c.on(cmd.Context(), func(b backend.Backend, _ string) error {
 				if lockID != "" {
 					b = guard.Borrow(b, lockID)

@@ -143,6 +143,10 @@ func (w *world) act(args []string) {
 		err = os.WriteFile(arg(1), []byte(state(serial(2), or(arg(3), lineage), false)), 0o600)
 	case "write": // FILE TEXT
 		err = os.WriteFile(arg(1), []byte(strings.ReplaceAll(strings.Join(args[2:], " "), `\n`, "\n")+"\n"), 0o600)
+	case "huge": // FILE: of a byte more than a state may have, none of which takes room
+		if err = os.WriteFile(arg(1), nil, 0o600); err == nil {
+			err = os.Truncate(arg(1), maxState+1)
+		}
 	case "mkdir":
 		err = os.Mkdir(arg(1), 0o700)
 	case "chmod": // FILE MODE
@@ -150,6 +154,8 @@ func (w *world) act(args []string) {
 		if mode, err = strconv.ParseUint(arg(2), 8, 32); err == nil {
 			err = os.Chmod(arg(1), os.FileMode(mode))
 		}
+	case "env": // NAME [VALUE]
+		w.t.Setenv(arg(1), arg(2))
 	case "hold": // URL WORKSPACE
 		w.hold(arg(1), arg(2))
 	case "fail": // STORE CALL KIND: the next call of that name fails

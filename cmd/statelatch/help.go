@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -111,6 +112,7 @@ command.{{end}}
 // arguments is what cobra.RangeArgs is, in words.
 func arguments(least int, names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
+		empty := slices.Index(args, "") // mostly a variable that is not set
 		switch {
 		case len(args) < least:
 			return fmt.Errorf("%s is missing", strings.Join(names[len(args):], " and "))
@@ -118,6 +120,8 @@ func arguments(least int, names ...string) cobra.PositionalArgs {
 			return errors.New("there is one argument too many; a URL comes after --url")
 		case len(args) > len(names):
 			return fmt.Errorf("%q is one argument too many", args[len(names)])
+		case empty >= 0:
+			return fmt.Errorf("%s is empty", names[empty])
 		}
 		return nil
 	}

@@ -130,7 +130,7 @@ func (c *cli) lock(ctx context.Context, b backend.Backend, l lock.Locker, worksp
 	if err != nil { // nobody knows the ID
 		return errors.Join(err, guard.Release(ctx, held))
 	}
-	c.note(`Workspace %q is locked until "statelatch unlock %s".`, workspace, held.ID())
+	c.note(`Workspace %q is locked until "%s".`, workspace, c.unlocking(workspace, held.ID()))
 	return nil
 }
 

@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
-	for _, name := range []string{"TF_WORKSPACE", "TF_DATA_DIR"} {
+	for _, name := range []string{"TF_WORKSPACE", "TF_DATA_DIR", "TF_CLI_ARGS", "TF_CLI_ARGS_init", "STATELATCH_LOCK_ID"} {
 		os.Unsetenv(name)
 	}
 	testservice.Main(m)

@@ -34,6 +34,9 @@ func (p place) open(ctx context.Context, mux *backend.Mux) (backend.Backend, str
 	if p.dir != "" || p.config != nil || p.program != "" {
 		return nil, "", usagef("--url excludes --chdir, --backend-config and --program: it says all by itself")
 	}
+	if !strings.Contains(p.url, ":") { // not repeated: it may be a secret
+		return nil, "", usagef("--url takes a URL such as s3://bucket/key?region=…; for a directory say --chdir")
+	}
 	b, err := mux.OpenURL(ctx, p.url)
 	return b, cmp.Or(p.workspace, os.Getenv("TF_WORKSPACE"), backend.DefaultWorkspace), opened(err)
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/cmd/statelatch/internal/guard"
+	"github.com/statelatch/statelatch/internal/limit"
 	"github.com/statelatch/statelatch/lock"
 	"github.com/statelatch/statelatch/statefile"
 )
@@ -52,7 +52,8 @@ If the state cannot be stored, FILE still has it. A document from standard input
 is then saved in the file errored.tfstate, or one of a similar name, and the
 message says which.
 
---lock-id makes it work under a lock that "statelatch lock" has taken.`,
+--lock-id makes it work under a lock that "statelatch lock" has taken. The locks
+of files are of use to none but the process that took them.`,
 		Example: example(
 			"statelatch push edited.tfstate",
 			"statelatch pull --workspace a | statelatch push --workspace b",
@@ -96,13 +97,16 @@ func lockIDFlag(cmd *cobra.Command, id *string) {
 func (c *cli) document(ctx context.Context, name string) (data []byte, err error) {
 	switch {
 	case name != "-":
-		data, err = interruptible(ctx, func() ([]byte, error) { return os.ReadFile(name) })
+		data, err = interruptible(ctx, func() ([]byte, error) { return readFile(name) })
 		err = fileError(err)
 	case isTerminal(c.stdin):
 		return nil, usagef("push needs a FILE, or a state on standard input")
 	default:
 		name = "standard input"
-		data, err = interruptible(ctx, func() ([]byte, error) { return io.ReadAll(c.stdin) })
+		data, err = interruptible(ctx, func() ([]byte, error) { return limit.ReadAll(c.stdin, -1, maxState) })
+	}
+	if err == nil && len(data) > maxState {
+		err = errTooLarge
 	}
 	if err != nil {
 		return nil, err
@@ -111,6 +115,28 @@ func (c *cli) document(ctx context.Context, name string) (data []byte, err error
 		return nil, fmt.Errorf("%s is no state that could be pushed: %w", name, err)
 	}
 	return data, nil
+}
+
+// maxState is how large a state may be, as all backends have it.
+const maxState = 1 << 30
+
+var errTooLarge = fmt.Errorf("%w: it may have 1 GiB at most", backend.ErrTooLarge)
+
+// readFile reads a file that may be a state. Of one that may be none, not everything.
+func readFile(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err == nil && info.Size() > maxState {
+		err = errTooLarge
+	}
+	if err != nil {
+		return nil, err
+	}
+	return limit.ReadAll(file, info.Size(), maxState)
 }
 
 // interruptible does what read does, until ctx ends: from a pipe there may never come
@@ -147,7 +173,11 @@ func (c *cli) push(ctx context.Context, b backend.Backend, workspace string, p p
 			if p.force {
 				return p.data, nil
 			}
-			return p.data, statefile.CheckPush(p.data, current.Data)
+			err := statefile.CheckPush(p.data, current.Data)
+			if !as[*statefile.LineageError](err) && !as[*statefile.SerialError](err) {
+				err = hinted(err, forceHint) // what is there cannot be read
+			}
+			return p.data, err
 		})
 	return pushed{describe(workspace, p.data, revision), written}, underLock(plainly(err))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -129,10 +130,10 @@ func (c *cli) hint(err error) string {
 		return c.heldHint(err)
 	}
 	if unknown, ok := errors.AsType[*lock.UnknownError](err); ok {
-		return fmt.Sprintf(`Run "statelatch unlock %s" to make sure that the lock is not left behind.`, printable(unknown.ID))
+		return fmt.Sprintf(`Run "%s" to make sure that the lock is not left behind.`, c.unlocking(unknown.Workspace, unknown.ID))
 	}
 	if release, ok := errors.AsType[*lock.ReleaseError](err); ok && !errors.Is(err, lock.ErrNotHeld) {
-		return fmt.Sprintf(`The lock may still be there; run "statelatch unlock %s".`, printable(release.ID))
+		return fmt.Sprintf(`The lock may still be there; run "%s".`, c.unlocking(release.Workspace, release.ID))
 	}
 	e, _ := errors.AsType[*backend.Error](err)
 	changed, _ := errors.AsType[*tfconfig.ChangedError](err)
@@ -142,13 +143,13 @@ func (c *cli) hint(err error) string {
 	case class.kind == "usage":
 		return fmt.Sprintf(`Run "%s --help".`, c.cmd.CommandPath())
 	case class.kind == "permission" && c.cmd.Name() != "probe" && !as[*deniedError](err):
-		return `Run "statelatch probe" to see what the credentials allow.`
+		return fmt.Sprintf(`Run "%s" to see what the credentials allow.`, c.other("probe", ""))
 	case class.kind == "unknown" && e != nil && e.Op == "unlock":
-		return `It may be released, or not. Run "statelatch holder".`
+		return fmt.Sprintf(`It may be released, or not. Run "%s".`, c.other("holder", e.Workspace))
 	case class.kind == "unknown":
-		return `It may have happened, or not. Run "statelatch pull" and look before you try again.`
+		return fmt.Sprintf(`It may have happened, or not. Run "%s" and look before you try again.`, c.other("pull", ""))
 	case as[*statefile.LineageError](err) || as[*statefile.SerialError](err):
-		return "Nothing was changed. --force replaces it all the same."
+		return forceHint
 	case class.kind == "conflict":
 		return "Somebody else has written in between; nothing was changed. Start again from what is there now."
 	case class.kind == "transient":
@@ -159,12 +160,36 @@ func (c *cli) hint(err error) string {
 	return ""
 }
 
+// forceHint is for a state that is not replaced by another.
+const forceHint = "Nothing was changed. --force replaces it all the same."
+
 func (c *cli) heldHint(err error) string {
-	if c.files {
+	held, _ := errors.AsType[*lock.HeldError](err)
+	id := held.Holder.ID
+	switch own := id != "" && id == os.Getenv("STATELATCH_LOCK_ID"); {
+	case own && !c.files && c.cmd.Flags().Lookup("lock-id") != nil:
+		return `This very command runs under that lock: say --lock-id "$STATELATCH_LOCK_ID".`
+	case own:
+		return "This very command runs under that lock, and cannot use it: run it before or after."
+	case c.files:
 		return "Wait for it with --lock-timeout 5m. This lock ends with the process that holds it."
 	}
-	held, _ := errors.AsType[*lock.HeldError](err)
-	return fmt.Sprintf("Wait for it with --lock-timeout 5m. If its holder is gone for good: statelatch unlock %s", printable(held.Holder.ID))
+	return "Wait for it with --lock-timeout 5m. If its holder is gone for good: " + c.unlocking(held.Workspace, id)
+}
+
+// unlocking is the command that releases a lock.
+func (c *cli) unlocking(workspace, id string) string {
+	return c.other("unlock "+printable(id), workspace)
+}
+
+// other is another command for the same workspace. The place is not repeated: a URL may
+// have secrets in it.
+func (c *cli) other(command, workspace string) string {
+	workspace = cmp.Or(workspace, c.place.workspace)
+	if workspace == "" || workspace == backend.DefaultWorkspace && c.place.workspace == "" {
+		return "statelatch " + command
+	}
+	return "statelatch " + command + " --workspace " + printable(workspace)
 }
 
 // describe says who holds a lock, and for how long.

@@ -105,7 +105,7 @@ Ctrl-C or SIGTERM lets the requests that are under way finish; the exit code is
 func (c *cli) serverOptions(ctx context.Context, f serveFlags) (server.Options, error) {
 	opts := server.Options{
 		EmptyUnlock: f.emptyFree, Log: slog.New(slog.NewTextHandler(c.stderr, nil)),
-		MaxSize: 1 << 30, // as all backends have it
+		MaxSize: maxState,
 	}
 	if c.json {
 		opts.Log = slog.New(slog.NewJSONHandler(c.stderr, nil))

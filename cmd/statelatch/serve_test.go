@@ -87,6 +87,21 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// TestServedTwice: a lock of files ends with the server that took it; another cannot
+// release it, and so nobody is told to try again.
+func TestServedTwice(t *testing.T) {
+	w := newWorld(t)
+	client := func() string {
+		_, address := w.serving(t, "--url", "local:terraform.tfstate", "--anonymous")
+		return address + "/default?lock_address=" + address + "/default&unlock_address=" + address + "/default"
+	}
+	id := strings.TrimSpace(w.ok("lock", "--url", client()))
+	code, _, stderr := w.statelatch("", "unlock", id, "--url", client())
+	if code != exitHeld || !strings.Contains(stderr, "nobody else can release it") || strings.Contains(stderr, "unlock "+id) {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
 // TestServeJSON: the address and the log are JSON, one document a line or more.
 func TestServeJSON(t *testing.T) {
 	w := newWorld(t)

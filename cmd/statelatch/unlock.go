@@ -36,12 +36,25 @@ another. A lock whose record cannot be read has an ID too, which begins with
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.onLocker(cmd.Context(), func(_ backend.Backend, l lock.Locker, workspace string) error {
 				if err := l.Unlock(cmd.Context(), workspace, args[0]); err != nil {
-					return err
+					return c.stillHeld(err, args[0])
 				}
 				return c.say(unlocked{workspace, true, args[0]}, "Workspace %q is unlocked.", workspace)
 			})
 		},
 	}
+}
+
+// stillHeld says of a lock that another ID holds, or that cannot be released from here,
+// what can be done.
+func (c *cli) stillHeld(err error, id string) error {
+	held, ok := errors.AsType[*lock.HeldError](err)
+	switch {
+	case !ok:
+		return err
+	case c.files || held.Holder.ID == id:
+		return hinted(err, "It ends with the process that holds it; nobody else can release it.")
+	}
+	return hinted(err, "That is another lock. If its holder is gone for good: "+c.unlocking(held.Workspace, held.Holder.ID))
 }
 
 func (c *cli) holderCommand() *cobra.Command {
