@@ -83,6 +83,9 @@ Elsewhere, "statelatch unlock" breaks them one by one.`,
 			if slices.Contains(f.names, "") {
 				return usagef("--workspace is empty")
 			}
+			if f.parallel < 1 {
+				return usagef("--parallel is 1 or more")
+			}
 			return c.copy(cmd.Context(), args[0], args[1], f)
 		},
 	}
@@ -165,7 +168,9 @@ func openJournal(ctx context.Context, dir string, from, to place, names []string
 	}
 	j, err := copying.OpenJournal(ctx, dir, host+" "+from.String(), to.String(), names)
 	if held := (*lock.HeldError)(nil); errors.As(err, &held) {
-		return nil, hinted(err, "This very copy is being made already.")
+		// The lock is that of the journal, and of no workspace.
+		err = fmt.Errorf("this very copy is being made already, by %s", printable(held.Holder.Who))
+		return nil, hinted(&classedError{class{"held", exitHeld}, err}, "Wait until it has ended.")
 	}
 	return j, hinted(err, "--journal names another directory for it.")
 }

@@ -267,7 +267,7 @@ func TestCopyBreaksItsOwn(t *testing.T) {
 	take(src, "a", journal.Run)
 	take(dst, "b", journal.Run)
 	take(dst, "c", "ANOTHERRUNOFANOTHERMACHINE")
-	if code, _, stderr := w.statelatch("", "copy", "test:src", "test:dst"); code != exitHeld || !strings.Contains(stderr, "being made already") {
+	if code, _, stderr := w.statelatch("", "copy", "test:src", "test:dst"); code != exitHeld || !strings.Contains(stderr, "being made already, by ") || strings.Contains(stderr, "default") {
 		t.Errorf("a second run beside the first: exit code %d: %s", code, stderr)
 	}
 	if _, err := dst.Write(ctx, "b", []byte(state(4, lineage, true)), backend.Condition{Revision: "x"}); err == nil {
