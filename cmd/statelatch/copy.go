@@ -71,9 +71,10 @@ that it holds at that moment. The next run of the same copy, on this machine,
 finds that in the journal, breaks those locks and no others, and says so.
 Elsewhere, "statelatch unlock" breaks them one by one.`,
 		Example: example(
-			"statelatch copy . s3://states/network?region=eu-central-1 --dry-run",
+			"statelatch copy --dry-run . \\",
+			"    's3://states/network?region=eu-central-1&use_lockfile=true'",
 			"statelatch copy old new --workspace prod --workspace staging",
-			"statelatch copy local:terraform.tfstate consul:states/network --json",
+			"statelatch copy local:terraform.tfstate consul:///states/network --json",
 		),
 		Args: arguments(2, "SRC", "DST"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/statelatch/statelatch/all"
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/internal/respawn"
 	"github.com/statelatch/statelatch/lock"
@@ -238,27 +238,57 @@ func (w *world) normal(text string) string {
 	return text
 }
 
-// TestHelp compares the help of every command with testdata/help, and sees that it
-// fits a terminal.
-func TestHelp(t *testing.T) {
-	var pages bytes.Buffer
-	var visit func(path []string)
-	w := newWorld(t)
-	visit = func(path []string) {
+// help is the help of every command.
+func (w *world) help() string {
+	w.t.Helper()
+	var pages strings.Builder
+	visit := func(path ...string) {
 		fmt.Fprintf(&pages, "$ statelatch help %s\n", strings.Join(path, " "))
 		pages.WriteString(w.ok(append([]string{"help"}, path...)...) + "\n")
 	}
-	visit(nil)
+	visit()
 	c := &cli{program: w.program}
 	for _, cmd := range c.rootCommand().Commands() {
-		visit([]string{cmd.Name()})
+		visit(cmd.Name())
 	}
-	for n, line := range strings.Split(pages.String(), "\n") {
+	return pages.String()
+}
+
+// TestHelp compares the help of every command with testdata/help.golden, and sees that it
+// fits a terminal.
+func TestHelp(t *testing.T) {
+	pages := newWorld(t).help()
+	for n, line := range strings.Split(pages, "\n") {
 		if len([]rune(line)) > width {
 			t.Errorf("line %d of the help has %d columns: %s", n+1, len([]rune(line)), line)
 		}
 	}
-	golden(t, filepath.Join(packageDir, "testdata", "help.golden"), func(string) string { return pages.String() })
+	golden(t, filepath.Join(packageDir, "testdata", "help.golden"), func(string) string { return pages })
+}
+
+// TestHelpURLs opens every URL of the help, with something in place of its capitals.
+func TestHelpURLs(t *testing.T) {
+	w := newWorld(t)
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_EC2_METADATA_DISABLED": "true",
+		"GOOGLE_OAUTH_ACCESS_TOKEN": "x", "ARM_ACCESS_KEY": "eA==",
+	} {
+		t.Setenv(name, value)
+	}
+	mux := all.Mux()
+	found := regexp.MustCompile(`\b(`+strings.Join(mux.Types(), "|")+`):[^\s'"]*`).FindAllString(w.help(), -1)
+	for _, url := range found {
+		url = strings.ToLower(strings.NewReplacer("PORT", "1", "REGION", "eu-central-1").Replace(url))
+		b, err := mux.OpenURL(t.Context(), url)
+		if err != nil {
+			t.Errorf("%s: %v", url, err)
+			continue
+		}
+		b.Close()
+	}
+	if len(found) < 10 {
+		t.Errorf("only %q", found)
+	}
 }
 
 // TestSession runs the commands of the documents with a real shell and the real

@@ -24,7 +24,7 @@ where the backend is, in one line:
   s3://BUCKET/KEY?region=REGION&use_lockfile=true
   gcs://BUCKET/PREFIX
   azurerm://CONTAINER/KEY?storage_account_name=NAME
-  consul:PATH?address=HOST:PORT
+  consul://HOST:PORT/PATH
   https://HOST/PATH
 
 The parameters are the settings of the backend block. Give credentials in the
@@ -63,6 +63,9 @@ others.`
 
 const environmentHelp = `  TF_WORKSPACE         the workspace, where --workspace is not given
   TF_DATA_DIR          where init keeps its records, instead of .terraform
+  TF_CLI_ARGS_init     flags of init; -backend-config, -var and -var-file are
+                       heeded, in TF_CLI_ARGS too
+  TF_VAR_NAME          a variable that the backend block refers to, in OpenTofu
   STATELATCH_LOCK_ID   set by "lock -- COMMAND" for the command: the lock's ID
   STATELATCH_WORKSPACE the same: the locked workspace
 

@@ -66,7 +66,8 @@ It prints its address when it listens, and logs each request to standard error.
 Ctrl-C or SIGTERM lets the requests that are under way finish; the exit code is
 0 then.`,
 		Example: example(
-			"statelatch serve --basic-auth-file users --url local:states/terraform.tfstate",
+			"statelatch serve --basic-auth-file users \\",
+			"    --url 'local:states/terraform.tfstate?workspace_dir=states/workspaces'",
 			"statelatch serve --listen :8443 --tls-cert cert.pem --tls-key key.pem \\",
 			"    --client-ca clients.pem --chdir /srv/network",
 		),

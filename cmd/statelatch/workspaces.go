@@ -37,7 +37,8 @@ With --locks, those that are locked are followed by who holds the lock; that
 takes one request more for each workspace.`,
 		Example: example(
 			"statelatch workspaces",
-			"statelatch workspaces --locks --url s3://states/network?region=eu-central-1",
+			"statelatch workspaces --locks \\",
+			"    --url 's3://states/network?region=eu-central-1&use_lockfile=true'",
 			`statelatch workspaces --json | jq -r '.workspaces[].name'`,
 		),
 		Args: arguments(0),
