@@ -162,7 +162,7 @@ func (v *variable) flag(name string, otherwise bool) bool {
 func (v *variable) byDefault(name string) known {
 	attr := v.attrs["default"]
 	if attr == nil {
-		return known{err: fmt.Errorf("it has no value; give it one with -var, TF_VAR_%s, a .tfvars file or a default", name)}
+		return known{err: fmt.Errorf("it has no value; give it one with TF_VAR_%s, a .tfvars file or a default", name)}
 	}
 	value, err := literal(attr.Expr)
 	if err != nil {
