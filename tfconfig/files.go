@@ -138,13 +138,31 @@ func parseSource(src []byte, at Origin) (*hcl.File, error) {
 	var diags hcl.Diagnostics
 	if filepath.Ext(at.File) == ".json" {
 		file, diags = hcljson.Parse(src, at.File)
-	} else {
-		file, diags = hclsyntax.ParseConfig(src, at.File, hcl.InitialPos)
+	} else if file, diags = hclsyntax.ParseConfig(src, at.File, hcl.InitialPos); diags.HasErrors() {
+		if at, open := openComment(src, at); open {
+			return nil, invalid(at, "the comment is not closed: it ends with */")
+		}
 	}
 	if diags.HasErrors() {
 		return nil, diagnosed(diags, at)
 	}
 	return file, nil
+}
+
+// openComment returns where a comment begins that has no end. The parser takes it for a
+// slash and a star, which never follow one another otherwise.
+func openComment(src []byte, at Origin) (Origin, bool) {
+	slash := hcl.Range{}
+	tokens, _ := hclsyntax.LexConfig(src, "", hcl.InitialPos)
+	for _, t := range tokens {
+		if t.Type == hclsyntax.TokenStar && t.Range.Start == slash.End {
+			return at.at(slash), true
+		}
+		if slash = (hcl.Range{}); t.Type == hclsyntax.TokenSlash {
+			slash = t.Range
+		}
+	}
+	return at, false
 }
 
 // parsable reports what would confuse the parser, or exhaust its stack.
@@ -260,12 +278,19 @@ func diagnosed(diags hcl.Diagnostics, at Origin) error {
 
 // remedies are for errors of the parser whose own text repeats the source.
 var remedies = map[string]string{
-	"Attribute redefined":                   "remove one of the two",
-	"Argument or block definition required": "a setting is written NAME = VALUE",
-	"Invalid JSON keyword":                  "a text needs double quotes around it",
-	"Invalid multi-line string":             "the double quotes are not closed on the same line",
-	"Invalid type specification":            "a type is written string, number, bool, list(string), …",
-	"Unsupported attribute":                 "the value has no such member",
+	"Attribute redefined":                             "remove one of the two",
+	"Argument definition required":                    "a block within a block begins on a line of its own",
+	"Argument or block definition required":           "a setting is written NAME = VALUE",
+	"Extra characters after interpolation expression": "${ is written $${ where a text is to have it",
+	"Invalid block definition":                        "a block is written TYPE \"LABEL\" { with the brace on the same line, and without =",
+	"Invalid character":                               "texts have straight double quotes around them, and settings are on lines of their own",
+	"Invalid escape sequence":                         "a backslash in a text is written twice",
+	"Invalid JSON keyword":                            "a text needs double quotes around it",
+	"Invalid multi-line string":                       "the double quotes are not closed on the same line",
+	"Invalid single-argument block definition":        "a block on one line has one setting, and is closed on that line; write it on several",
+	"Invalid type specification":                      "a type is written string, number, bool, list(string), …",
+	"Missing key/value separator":                     "within an object, a setting is written NAME = VALUE",
+	"Unsupported attribute":                           "the value has no such member",
 }
 
 // described returns the text of a diagnostic, but for what may repeat the source,

@@ -66,7 +66,7 @@ func (e *evaluator) withoutBlock(rec *record) (*Config, error) {
 	here := Origin{File: e.dir}
 	switch {
 	case slices.ContainsFunc(e.opts.BackendConfig, func(s string) bool { return s != "" }):
-		return nil, invalid(here, `-backend-config completes a backend block, and no file has one; add terraform { backend "TYPE" {} }`)
+		return nil, invalid(here, `-backend-config completes a backend block, and no file has one; add one, backend "TYPE" {}, on a line of its own within terraform { … }`)
 	case rec != nil && e.files == 0:
 		return e.config(rec.typ, Recorded, rec.origin, rec.settings()), nil
 	case rec != nil:

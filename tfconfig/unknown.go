@@ -51,7 +51,7 @@ func (m *module) unknown(g grammar, body hcl.Body, src []byte, at Origin) (errs 
 		case lead != "":
 			errs = append(errs, invalid(at.at(*d.Subject), "there is no %q here; did you mean %q?", name, lead))
 		case m.strange == nil:
-			m.strange = invalid(at.at(*d.Subject), `neither Terraform nor OpenTofu knows %q here, and no file has a backend block, which it may be meant to be; correct it, or add backend "local" {} to a terraform block`, name)
+			m.strange = invalid(at.at(*d.Subject), `neither Terraform nor OpenTofu knows %q here, and no file has a backend block, which it may be meant to be; correct it, or write backend "local" {} on a line of its own within terraform { … }`, name)
 		}
 	}
 	return errs
