@@ -20,6 +20,11 @@ if ! echo '#include <stdlib.h>' | ${cc:-cc} -x c -fsyntax-only - >/dev/null 2>&1
 		"Debian and Ubuntu: apt-get install gcc libc6-dev. macOS: xcode-select --install"
 fi
 
+if ! command -v node >/dev/null 2>&1 || ! command -v npm >/dev/null 2>&1; then
+	lack "Node.js with npm" "some of the test servers are npm packages" \
+		"version 20 or newer: https://nodejs.org, or the system's packages nodejs and npm"
+fi
+
 if ! command -v terraform >/dev/null 2>&1; then
 	if [ "${CI:-}" = true ]; then
 		lack "terraform" "with CI=true the tests beside the real program are not skipped" \
