@@ -36,6 +36,10 @@
 // be known here (from a variable without a value, or a function call) was known to
 // init, so it does not count as a change.
 //
+// A backend block that is misspelt or misplaced must not pass for none: names that
+// resemble one that leads to a backend, and where no backend is found all names that
+// neither program knows, in any version, are errors.
+//
 // A directory without any configuration, without a record and without a
 // terraform.tfstate is an error: it most likely is the wrong one.
 //

@@ -47,7 +47,8 @@ func (c *cli) pullCommand() *cobra.Command {
 		Short: "Print the state",
 		Long: `Print the state of the workspace, byte for byte as it is stored. It takes no
 lock. A state holds secrets: --out writes it to a file that nobody else can
-read, and replaces that file only once the whole state is there.
+read, and replaces that file, or the one that a symbolic link leads to, only
+once the whole state is there.
 
 A state that the backend finds damaged (its digest is wrong, or a part missing)
 is printed with --damaged, as far as it is there; the exit code is 1 all the
