@@ -169,7 +169,8 @@ type counting struct {
 }
 
 func (f *counting) RoundTrip(r *http.Request) (*http.Response, error) {
-	reply, err := f.Transport.RoundTrip(r)
+	// On a busy machine the third attempt may have begun, and is refused like the others.
+	reply, err := f.Transport.RoundTrip(r.WithContext(context.WithoutCancel(r.Context())))
 	if err != nil && f.seen.Add(1) == f.of {
 		f.then()
 	}
