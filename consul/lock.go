@@ -181,17 +181,17 @@ func (b *Backend) release(ctx context.Context, c call, id string) (ours bool, er
 		{Verb: api.KVDelete, Key: c.infoKey()},
 		{Verb: api.KVLock, Key: c.releaseKey(id), Session: id, Flags: token},
 	}
-	look := func(ctx context.Context) (none struct{}, found settle.Found, err error) {
+	look := func(ctx context.Context) (settle.Found, error) {
 		holder, released, err := b.lockKeys(ctx, c, c.releaseKey(id))
 		switch {
 		case err != nil:
-			return none, settle.Other, err
+			return settle.Other, err
 		case holder.Session == id:
-			return none, settle.Before, nil
+			return settle.Before, nil
 		case released.Session == id && released.Flags == token:
-			return none, settle.Ours, nil
+			return settle.Ours, nil
 		}
-		return none, settle.Other, nil
+		return settle.Other, nil
 	}
 	_, err = settle.Do(ctx, settle.Request[struct{}]{
 		Try: func(ctx context.Context) (none struct{}, err error) {
@@ -203,7 +203,7 @@ func (b *Backend) release(ctx context.Context, c call, id string) (ours bool, er
 				ours = lock.ParseInfo(pairs[1].Value, "").Ref != ""
 				return none, nil
 			}
-			_, found, err := look(ctx) // delivered twice, it is refused against itself
+			found, err := look(ctx) // delivered twice, it is refused against itself
 			switch {
 			case err != nil:
 				return none, c.unseen(errors.New(failed.What), err)
@@ -212,7 +212,10 @@ func (b *Backend) release(ctx context.Context, c call, id string) (ours bool, er
 			}
 			return none, b.notHeld(ctx, c, id, failed.What)
 		},
-		Look:    look,
+		Look: func(ctx context.Context) (none struct{}, found settle.Found, err error) {
+			found, err = look(ctx)
+			return none, found, err
+		},
 		Unknown: func(why error) error { return c.failed(backend.ErrUnknown, why) },
 	})
 	return ours, err
