@@ -43,8 +43,9 @@
 // A state is known to be this very call's by the key's flags and its bytes, a lock by
 // its session, a release by a token in the key <state>/.unlock-<ID>, which the session
 // holds until it is destroyed, and takes along. A deletion leaves nothing: if its
-// reply is lost and the state is gone, the outcome is unknown. So is that of a creation without LockID whose reply is lost
-// and that is not there: it may have been there, and deleted since.
+// reply is lost and the state is gone, the outcome is unknown. So is that of a creation
+// without LockID whose reply is lost and that is not there: it may have been there, and
+// deleted since.
 //
 // # Permissions
 //

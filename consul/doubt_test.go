@@ -37,6 +37,20 @@ func TestRefusalLost(t *testing.T) {
 	}
 }
 
+// A session whose creation is in doubt is found as soon as one of some requests gets
+// through.
+func TestSessionFoundLate(t *testing.T) {
+	t.Parallel()
+	n := open(t)
+	b, p := n.proxied(t)
+	p.Add(faultproxy.Rule{Match: faultproxy.Path("/v1/session/create"), Fault: faultproxy.CutAfter()})
+	p.Add(faultproxy.Rule{Match: faultproxy.Path("/v1/session/list"), Times: 7, Fault: faultproxy.CutBefore()})
+	mustUnlock(t, b, mustLock(t, b).ID)
+	if n.sessions(t) > 0 {
+		t.Errorf("%d sessions are left", n.sessions(t))
+	}
+}
+
 // A request that was refused, and took the lock when it was delivered again, has not
 // been refused by itself.
 func TestRefusedAndTaken(t *testing.T) {

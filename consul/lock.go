@@ -181,18 +181,6 @@ func (b *Backend) release(ctx context.Context, c call, id string) (ours bool, er
 		{Verb: api.KVDelete, Key: c.infoKey()},
 		{Verb: api.KVLock, Key: c.releaseKey(id), Session: id, Flags: token},
 	}
-	look := func(ctx context.Context) (settle.Found, error) {
-		holder, released, err := b.lockKeys(ctx, c, c.releaseKey(id))
-		switch {
-		case err != nil:
-			return settle.Other, err
-		case holder.Session == id:
-			return settle.Before, nil
-		case released.Session == id && released.Flags == token:
-			return settle.Ours, nil
-		}
-		return settle.Other, nil
-	}
 	_, err = settle.Do(ctx, settle.Request[struct{}]{
 		Try: func(ctx context.Context) (none struct{}, err error) {
 			pairs, failed, err := b.txn(ctx, c, ops)
@@ -203,7 +191,7 @@ func (b *Backend) release(ctx context.Context, c call, id string) (ours bool, er
 				ours = lock.ParseInfo(pairs[1].Value, "").Ref != ""
 				return none, nil
 			}
-			found, err := look(ctx) // delivered twice, it is refused against itself
+			found, err := b.lookAtRelease(ctx, c, id, token) // delivered twice, it is refused against itself
 			switch {
 			case err != nil:
 				return none, c.unseen(errors.New(failed.What), err)
@@ -213,12 +201,26 @@ func (b *Backend) release(ctx context.Context, c call, id string) (ours bool, er
 			return none, b.notHeld(ctx, c, id, failed.What)
 		},
 		Look: func(ctx context.Context) (none struct{}, found settle.Found, err error) {
-			found, err = look(ctx)
+			found, err = b.lookAtRelease(ctx, c, id, token)
 			return none, found, err
 		},
 		Unknown: func(why error) error { return c.failed(backend.ErrUnknown, why) },
 	})
 	return ours, err
+}
+
+// lookAtRelease finds out whether a release was made, by its token.
+func (b *Backend) lookAtRelease(ctx context.Context, c call, id string, token uint64) (settle.Found, error) {
+	holder, released, err := b.lockKeys(ctx, c, c.releaseKey(id))
+	switch {
+	case err != nil:
+		return settle.Other, err
+	case holder.Session == id:
+		return settle.Before, nil
+	case released.Session == id && released.Flags == token:
+		return settle.Ours, nil
+	}
+	return settle.Other, nil
 }
 
 // deleteToken deletes what a session has left that does not take its keys along, as

@@ -56,11 +56,19 @@ func (b *Backend) createSession(ctx context.Context, c call, ttl time.Duration) 
 	return "", c.failed(ctx.Err(), nil)
 }
 
-func (b *Backend) findSession(ctx context.Context, c call, name string) (string, settle.Found, error) {
-	sessions, err := repeat(ctx, func(ctx context.Context) ([]*api.SessionEntry, error) {
-		sessions, _, err := b.client.Session().List(consistent(ctx))
-		return sessions, c.readError(ctx, err)
-	})
+// findSession looks for a session by its name. One that is not found stays, and nobody
+// knows its ID: so it is looked for as often as destroy asks.
+func (b *Backend) findSession(ctx context.Context, c call, name string) (_ string, _ settle.Found, err error) {
+	var sessions []*api.SessionEntry
+	for range 2 {
+		sessions, err = settle.Do(ctx, settle.Request[[]*api.SessionEntry]{Attempts: 4, Try: func(ctx context.Context) ([]*api.SessionEntry, error) {
+			sessions, _, err := b.client.Session().List(consistent(ctx))
+			return sessions, c.readError(ctx, err)
+		}})
+		if !errors.Is(err, backend.ErrTransient) {
+			break
+		}
+	}
 	for _, session := range sessions {
 		if session != nil && session.Name == name {
 			return session.ID, settle.Ours, nil
