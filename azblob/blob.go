@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"strings"
@@ -224,7 +223,7 @@ func (b *Backend) refused(ctx context.Context, c call, token string, err error) 
 	now, failed := b.current(ctx, c)
 	switch {
 	case failed != nil:
-		return nil, c.failed(backend.ErrUnknown, fmt.Errorf("%s; and whose is stored was not to be seen: %s", err.Error(), failed.Error()))
+		return nil, c.failed(backend.ErrUnknown, settle.Unseen(err, failed))
 	case value(now.metadata[tokenKey]) == token: // look at the bytes too
 		return nil, c.failed(backend.ErrUnknown, errors.New(err.Error()))
 	}

@@ -272,7 +272,7 @@ func (b *Backend) tryRelease(ctx context.Context, c call, id string, etag azcore
 	now, failed := b.current(ctx, c)
 	switch {
 	case failed != nil:
-		return c.failed(backend.ErrUnknown, fmt.Errorf("%s; and whose lease there is was not to be seen: %s", err.Error(), failed.Error()))
+		return c.failed(backend.ErrUnknown, settle.Unseen(err, failed))
 	case now.etag == etag && !now.leased:
 		return nil
 	}

@@ -89,7 +89,7 @@ func updateUnlocked(ctx context.Context, b Backend, workspace string,
 // pause waits for a part of delay, so that writers spread out, and reports whether ctx
 // goes on.
 func pause(ctx context.Context, delay time.Duration) bool {
-	timer := time.NewTimer(time.Duration(rand.Float64() * float64(delay)))
+	timer := time.NewTimer(rand.N(delay + 1))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

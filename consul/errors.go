@@ -66,12 +66,6 @@ func (c call) readError(ctx context.Context, err error) error {
 	return c.unchanged(ctx, c.changeError(ctx, err))
 }
 
-// unseen is the error of a change that was refused, perhaps against itself, when
-// looking whose it is that is stored has failed.
-func (c call) unseen(refused, failed error) error {
-	return c.failed(backend.ErrUnknown, fmt.Errorf("%s; and whose is stored was not to be seen: %s", refused.Error(), failed.Error()))
-}
-
 // unchanged mends a translated error of a request that changes nothing: its outcome
 // cannot be in doubt.
 func (c call) unchanged(ctx context.Context, err error) error {

@@ -194,7 +194,7 @@ func (b *Backend) release(ctx context.Context, c call, id string) (ours bool, er
 			found, err := b.lookAtRelease(ctx, c, id, token) // delivered twice, it is refused against itself
 			switch {
 			case err != nil:
-				return none, c.unseen(errors.New(failed.What), err)
+				return none, c.failed(backend.ErrUnknown, settle.Unseen(errors.New(failed.What), err))
 			case found == settle.Ours:
 				return none, nil
 			}

@@ -65,7 +65,7 @@ func (b *Backend) trySet(ctx context.Context, c call, set *api.KVTxnOp, id strin
 	pair, failed := b.get(ctx, c)
 	switch {
 	case failed != nil:
-		return 0, c.unseen(err, failed)
+		return 0, c.failed(backend.ErrUnknown, settle.Unseen(err, failed))
 	case made(pair, set):
 		return pair.ModifyIndex, nil
 	case set.Index == 0 && pair != nil && len(pair.Value) == 0:

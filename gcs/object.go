@@ -165,7 +165,7 @@ func (b *Backend) tryPut(ctx context.Context, c call, p *put) (generation int64,
 	case errors.Is(failed, backend.ErrNotExist):
 		return 0, err
 	case failed != nil:
-		return 0, c.failed(backend.ErrUnknown, fmt.Errorf("%s; and whose is stored was not to be seen: %s", err.Error(), failed.Error()))
+		return 0, c.failed(backend.ErrUnknown, settle.Unseen(err, failed))
 	case attrs.Metadata[tokenKey] == p.token: // look at the bytes too
 		return 0, c.failed(backend.ErrUnknown, errors.New(err.Error()))
 	}

@@ -215,7 +215,7 @@ func (b *Backend) tryPut(ctx context.Context, c call, p *put) (etag string, err 
 		obj, failed := b.orNothing(b.head(ctx, c, p.key))
 		switch {
 		case obj == nil:
-			return "", c.failed(backend.ErrUnknown, fmt.Errorf("%s; and whose is stored was not to be seen: %s", err.Error(), failed.Error()))
+			return "", c.failed(backend.ErrUnknown, settle.Unseen(err, failed))
 		case obj.token == p.token: // look at the bytes too
 			return "", c.failed(backend.ErrUnknown, errors.New(err.Error()))
 		}

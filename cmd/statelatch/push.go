@@ -105,7 +105,7 @@ func (c *cli) document(ctx context.Context, name string) (data []byte, err error
 		name = "standard input"
 		data, err = interruptible(ctx, func() ([]byte, error) { return limit.ReadAll(c.stdin, -1, maxState) })
 	}
-	if err == nil && len(data) > maxState {
+	if err == nil && int64(len(data)) > maxState {
 		err = errTooLarge
 	}
 	if err != nil {
@@ -118,7 +118,7 @@ func (c *cli) document(ctx context.Context, name string) (data []byte, err error
 }
 
 // maxState is how large a state may be, as all backends have it.
-const maxState = 1 << 30
+var maxState = limit.Of(0)
 
 var errTooLarge = fmt.Errorf("%w: it may have 1 GiB at most", backend.ErrTooLarge)
 

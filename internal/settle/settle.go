@@ -154,6 +154,13 @@ func pause(ctx context.Context, attempt int, err error) bool {
 	}
 }
 
+// Unseen is why the outcome of a request is unknown that was refused, perhaps against
+// itself, when looking whose it is that is stored has failed. Of both only the text goes
+// into it: their kinds would claim that nothing has changed.
+func Unseen(refused, failed error) error {
+	return fmt.Errorf("%v; and whose is stored was not to be seen: %v", refused, failed)
+}
+
 // RetryAfter adds to err that the server asks not to be asked again before delay, if
 // it does.
 func RetryAfter(err error, delay time.Duration) error {
