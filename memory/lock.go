@@ -83,8 +83,6 @@ func (b *Backend) Renew(ctx context.Context, workspace, id string) (lock.Info, e
 	return r.info(), nil
 }
 
-var _ lock.Watcher = (*Backend)(nil)
-
 // Wait implements [lock.Waiter].
 func (b *Backend) Wait(ctx context.Context, workspace string) error {
 	return b.await(ctx, "wait", workspace, func(lock.Info) bool { return true })

@@ -28,6 +28,7 @@ var (
 	_ lock.Locker     = (*Backend)(nil)
 	_ lock.Renewer    = (*Backend)(nil)
 	_ lock.Waiter     = (*Backend)(nil)
+	_ lock.Watcher    = (*Backend)(nil)
 )
 
 // Backend is a client of a store in memory. It fences writes.

@@ -21,6 +21,7 @@ type service interface {
 	lock.Locker
 	lock.Renewer
 	lock.Waiter
+	lock.Watcher
 }
 
 // broken is a client that does one thing in its own way.
@@ -169,8 +170,9 @@ func (f never) Holder(ctx context.Context, ws string) (lock.Info, error) {
 func (f never) Renew(ctx context.Context, ws, _ string) (lock.Info, error) {
 	return lock.Info{}, f(ctx, ws)
 }
-func (f never) Wait(ctx context.Context, ws string) error { return f(ctx, ws) }
-func (f never) Close() error                              { return nil }
+func (f never) Wait(ctx context.Context, ws string) error     { return f(ctx, ws) }
+func (f never) Watch(ctx context.Context, ws, _ string) error { return f(ctx, ws) }
+func (f never) Close() error                                  { return nil }
 
 var hung never = func(ctx context.Context, ws string) error {
 	if err := backend.CheckWorkspace(ws); err != nil {
@@ -193,4 +195,5 @@ func (unlocked) Holder(context.Context, string) (lock.Info, error) {
 func (unlocked) Renew(context.Context, string, string) (lock.Info, error) {
 	return lock.Info{}, errors.ErrUnsupported
 }
-func (unlocked) Wait(context.Context, string) error { return errors.ErrUnsupported }
+func (unlocked) Wait(context.Context, string) error          { return errors.ErrUnsupported }
+func (unlocked) Watch(context.Context, string, string) error { return errors.ErrUnsupported }
