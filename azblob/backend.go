@@ -24,7 +24,7 @@ var (
 
 // Backend keeps states in a container, one blob each. Open it with [New].
 type Backend struct {
-	config    Config
+	config    *Config // behind a pointer, so that printing the Backend shows no Secret
 	container *container.Client
 	idle      func() // closes the connections that New opened
 

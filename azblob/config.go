@@ -104,6 +104,6 @@ func open(ctx context.Context, config Config, transport *http.Transport) (*Backe
 		b.idle()
 		return nil, &backend.Error{Op: "open", Backend: config.where(config.Key), Kind: openKind(ctx, err), Err: err}
 	}
-	b.config, b.container = config, config.Client
+	b.config, b.container = &config, config.Client
 	return b, nil
 }

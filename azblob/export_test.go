@@ -11,7 +11,7 @@ import (
 )
 
 // Config returns what the Backend works with.
-func (b *Backend) Config() Config { return b.config }
+func (b *Backend) Config() Config { return *b.config }
 
 // SetFresh changes how long Lock trusts what this Backend has seen of a blob.
 func (b *Backend) SetFresh(d time.Duration) { b.fresh = d }

@@ -57,7 +57,7 @@ func (b *Backend) Lock(ctx context.Context, workspace string, info lock.Info) (l
 
 // record returns the metadata that describes a lock.
 func (b *Backend) record(c call, info lock.Info) (string, error) {
-	data, err := json.Marshal(info)
+	data, err := info.Record()
 	record := base64.StdEncoding.EncodeToString(data)
 	switch {
 	case info.Ref == "":

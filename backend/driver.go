@@ -23,6 +23,9 @@ type Driver interface {
 // NewDriver returns the Driver that opens a Backend from a C: a struct with the
 // tags that [Settings.Decode] reads.
 func NewDriver[C any](open func(context.Context, C) (Backend, error), types ...string) Driver {
+	if len(types) == 0 {
+		panic("backend: a driver without a type")
+	}
 	return driver[C]{open, types}
 }
 

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// A Secret is a string that never prints. Convert it to a string to use it.
+// A Secret is a string that does not print. Convert it to a string to use it. In an
+// unexported field package fmt asks no method, and shows it: keep it behind a pointer.
 type Secret string
 
 // Redacted is what a Secret shows instead of itself.
@@ -62,10 +63,11 @@ func (e *SettingError) Unwrap() error { return e.Err }
 //	    without its leading slash; "file", the path with it, or what follows the
 //	    scheme directly (local:terraform.tfstate); or "url", scheme, host and path.
 //
-// Fields are of a string, bool, integer or float kind, a time.Duration ("15m"), a
-// []string, a map[string]string, or a struct of settings, or a pointer to one of
-// those, nil where nothing sets it. Embedded structs count as part of the outer one. Strings convert to numbers and booleans and back, as
-// Terraform does it. An unknown name is an error that names the nearest known one.
+// Fields are of a string, bool, signed integer or float kind, a time.Duration ("15m"),
+// a []string, a map[string]string, or a struct of settings, or a pointer to one of
+// those, nil where nothing sets it. Embedded structs count as part of the outer one.
+// Strings convert to numbers and booleans and back, as Terraform does it. An unknown
+// name is an error that names the nearest known one.
 // The error joins one [*SettingError] for each mistake.
 func (s Settings) Decode(config any) error {
 	return errors.Join(s.decode(reflect.ValueOf(config).Elem(), "")...)

@@ -167,3 +167,12 @@ func TestMuxRefusesDuplicates(t *testing.T) {
 	}()
 	backend.NewMux(memory.Driver, memory.Driver)
 }
+
+func TestDriverWithoutType(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("a driver that no block and no URL can name")
+		}
+	}()
+	backend.NewDriver(func(context.Context, config) (backend.Backend, error) { return memory.New(), nil })
+}

@@ -23,7 +23,7 @@ const (
 // new one. If it returns nil, nil, nothing is written and Update returns the
 // current revision. If it returns an error, nothing is written and Update returns
 // that error. Its context ends, with a cause that matches lock.ErrNotHeld, if the
-// lock is lost.
+// lock is lost; an error that it then returns comes with that cause.
 //
 // The lock is waited for, renewed and released as opts say; see [lock.Acquire].
 // Without a lock, because b has none or its configuration turns it off, edit runs
@@ -111,6 +111,8 @@ func once(ctx context.Context, b Backend, workspace, lockID string,
 	}
 	data, err := edit(ctx, current)
 	switch {
+	case err != nil && errors.Is(context.Cause(ctx), lock.ErrNotHeld): // which it may have called a cancellation
+		return "", false, withCause(ctx, err)
 	case err != nil:
 		return "", false, err
 	case data == nil:

@@ -247,6 +247,22 @@ func TestUpdateTellsTheEditThatTheLockIsLost(t *testing.T) {
 	})
 }
 
+// An edit that obeys its context has no more to say than that it ended.
+func TestUpdateSaysWhyTheEditStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memory.New()
+		_, err := backend.Update(t.Context(), b, ws, lock.NewInfo("test"), lock.Options{Check: time.Second}, func(ctx context.Context, _ backend.State) ([]byte, error) {
+			holder, _ := b.Holder(ctx, ws)
+			b.Unlock(ctx, ws, holder.ID)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		if !errors.Is(err, lock.ErrNotHeld) || !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 func TestUpdateReportsALockThatItLeft(t *testing.T) {
 	for _, fail := range []bool{false, true} { // also when the write failed
 		s := newScript()

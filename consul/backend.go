@@ -25,7 +25,7 @@ var (
 
 // Backend keeps states in Consul's key-value store. Open it with [New].
 type Backend struct {
-	config    Config
+	config    *Config // behind a pointer, so that printing the Backend shows no Secret
 	client    *api.Client
 	transport http.RoundTripper // of a client that was made by New
 }

@@ -46,7 +46,7 @@ type Config struct {
 
 // New opens a Backend. It makes no request.
 func New(_ context.Context, config Config) (*Backend, error) {
-	b := &Backend{config: config, client: config.Client}
+	b := &Backend{config: &config, client: config.Client}
 	err := config.check()
 	if err == nil && b.client == nil {
 		b.client, b.transport, err = config.connect()

@@ -2,9 +2,7 @@ package consul
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -76,12 +74,9 @@ func (b *Backend) Lock(ctx context.Context, workspace string, info lock.Info) (l
 // take takes the lock for the session info.ID, which is this very call's. If ctx
 // ends, the request may still come to its end: so it is seldom in doubt.
 func (b *Backend) take(ctx context.Context, c call, info lock.Info) error {
-	record, err := json.Marshal(info)
-	switch {
-	case err != nil:
+	record, err := info.Record()
+	if err != nil {
 		return c.failed(backend.ErrInvalid, err)
-	case len(record) > lock.MaxInfo:
-		return c.failed(backend.ErrInvalid, fmt.Errorf("a lock record has at most %d bytes", lock.MaxInfo))
 	}
 	longer, cancel := grace(ctx)
 	defer cancel()

@@ -25,10 +25,10 @@ var (
 
 // Backend keeps states in a bucket, one object each. Open it with [New].
 type Backend struct {
-	config Config
+	config *Config // behind a pointer, so that printing the Backend shows no Secret
 	client *storage.Client
 	bucket *storage.BucketHandle
-	csek   []byte      // the customer-supplied key, or nil
+	csek   *[32]byte   // the customer-supplied key, or nil
 	own    bool        // the client was made by New
 	asks   bool        // it makes no request without one of our tokens
 	found  atomic.Bool // something has shown that there is a bucket

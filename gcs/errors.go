@@ -37,7 +37,7 @@ func (c call) failed(kind, err error) error {
 // readError translates the vendor's error of a request that changes nothing.
 // permission is what it takes.
 func (b *Backend) readError(ctx context.Context, c call, permission string, err error) error {
-	kind, hint := translate(err, permission, b.config)
+	kind, hint := translate(err, permission, *b.config)
 	switch {
 	case kind == backend.ErrNotExist:
 		b.found.Store(true)
@@ -54,7 +54,7 @@ func (b *Backend) readError(ctx context.Context, c call, permission string, err 
 
 // changeError translates the vendor's error of a request that may change something.
 func (b *Backend) changeError(c call, permission string, err error) error {
-	kind, hint := translate(err, permission, b.config)
+	kind, hint := translate(err, permission, *b.config)
 	switch {
 	case kind == backend.ErrNotExist && permission == toPut: // on a generation that is gone
 		kind = backend.ErrConflict

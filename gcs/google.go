@@ -26,7 +26,7 @@ func (b *Backend) check() error {
 	add := func(name, text string) {
 		problems = append(problems, &backend.SettingError{Name: name, Err: errors.New(text)})
 	}
-	c := &b.config
+	c := b.config
 	if strings.TrimSpace(c.Bucket) == "" {
 		add("bucket", "it is required")
 	}
@@ -36,8 +36,10 @@ func (b *Backend) check() error {
 	}
 	if c.EncryptionKey != "" {
 		key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(contents(string(c.EncryptionKey))))
-		if b.csek = key; err != nil || len(key) != 32 {
+		if err != nil || len(key) != len(b.csek) {
 			add("encryption_key", "it is a key of 32 bytes in base64, or the path of a file that holds one")
+		} else {
+			b.csek = (*[32]byte)(key)
 		}
 	}
 	if c.MaxSize < 0 {

@@ -2,7 +2,6 @@ package gcs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -21,9 +20,12 @@ func (b *Backend) Lock(ctx context.Context, workspace string, info lock.Info) (l
 		return lock.Info{}, err
 	}
 	info.Path = "gs://" + b.config.Bucket + "/" + c.object
-	record, err := json.Marshal(info)
-	if err := checkLock(c, info, record, err); err != nil {
-		return lock.Info{}, err
+	record, err := info.Record()
+	switch {
+	case err != nil:
+		return lock.Info{}, c.failed(backend.ErrInvalid, err)
+	case info.TTL != 0:
+		return lock.Info{}, c.failed(errors.ErrUnsupported, errors.New("a lock in Cloud Storage cannot expire"))
 	}
 	p := newPut(b.lock(c), record, 0, "")
 	for range 4 {
@@ -49,21 +51,6 @@ func (b *Backend) Lock(ctx context.Context, workspace string, info lock.Info) (l
 		}
 	}
 	return lock.Info{}, c.failed(backend.ErrTransient, errors.New("the lock was taken and released all the time"))
-}
-
-// checkLock refuses what cannot be stored; failed is why it has no record.
-func checkLock(c call, info lock.Info, record []byte, failed error) error {
-	switch {
-	case failed != nil:
-		return c.failed(backend.ErrInvalid, failed)
-	case info.ID == "":
-		return c.failed(backend.ErrInvalid, errors.New("a lock needs an ID"))
-	case len(record) > lock.MaxInfo:
-		return c.failed(backend.ErrInvalid, fmt.Errorf("a lock record has at most %d bytes", lock.MaxInfo))
-	case info.TTL != 0:
-		return c.failed(errors.ErrUnsupported, errors.New("a lock in Cloud Storage cannot expire"))
-	}
-	return nil
 }
 
 // create takes the lock by an upload. The lock is this call's if it has its token;

@@ -39,10 +39,10 @@ type object struct {
 }
 
 // handle returns the object of a call; the customer's key is that of states alone.
-func (b *Backend) handle(c call, csek []byte) *storage.ObjectHandle {
+func (b *Backend) handle(c call, csek *[32]byte) *storage.ObjectHandle {
 	handle := b.bucket.Object(c.object).Retryer(never)
 	if csek != nil {
-		handle = handle.Key(csek)
+		handle = handle.Key(csek[:])
 	}
 	return handle
 }

@@ -26,7 +26,7 @@ var (
 
 // Backend keeps a state behind a URL. Open it with [New].
 type Backend struct {
-	config              Config
+	config              *Config  // behind a pointer, so that printing the Backend shows no Secret
 	state, lock, unlock *address // nil where not set
 	client              http.Client
 	own                 *http.Transport // made by New

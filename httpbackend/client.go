@@ -18,7 +18,7 @@ func (b *Backend) check() error {
 	add := func(name string, err error) {
 		problems = append(problems, &backend.SettingError{Name: name, Err: err})
 	}
-	c := &b.config
+	c := b.config
 	for _, a := range []struct {
 		name, text string
 		to         **address

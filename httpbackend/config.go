@@ -55,7 +55,8 @@ type Config struct {
 
 // New opens a Backend. It makes no request.
 func New(_ context.Context, config Config) (*Backend, error) {
-	b := &Backend{config: config.withDefaults(), took: map[string]taken{}}
+	config = config.withDefaults()
+	b := &Backend{config: &config, took: map[string]taken{}}
 	if err := b.check(); err != nil {
 		return nil, &backend.Error{Op: "open", Backend: "http", Kind: backend.ErrInvalid, Err: err}
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -30,8 +29,8 @@ func (b *Backend) Lock(ctx context.Context, workspace string, info lock.Info) (l
 		return lock.Info{}, err
 	}
 	info.Ref, info.ID, info.Path = info.ID, lock.NewID(), ""
-	record, err := json.Marshal(info)
-	if err := b.checkLock(ctx, c, info, record, err); err != nil {
+	record, err := b.storable(ctx, c, info)
+	if err != nil {
 		return lock.Info{}, err
 	}
 	c.changes = true
@@ -59,24 +58,24 @@ func (b *Backend) Lock(ctx context.Context, workspace string, info lock.Info) (l
 	return stored, err
 }
 
-// checkLock refuses what cannot be stored; failed is why it has no record.
-func (b *Backend) checkLock(ctx context.Context, c call, info lock.Info, record []byte, failed error) error {
-	switch {
-	case failed != nil:
-		return c.failed(backend.ErrInvalid, failed)
-	case info.Ref == "":
-		return c.failed(backend.ErrInvalid, errors.New("a lock needs an ID"))
-	case len(record) > lock.MaxInfo:
-		return c.failed(backend.ErrInvalid, fmt.Errorf("a lock record has at most %d bytes", lock.MaxInfo))
-	case info.TTL == 0 || b.isOurs():
-		return nil
+// storable returns the record of a lock, and refuses what cannot be stored.
+func (b *Backend) storable(ctx context.Context, c call, info lock.Info) ([]byte, error) {
+	record, err := info.Record()
+	if err == nil && info.Ref == "" {
+		err = errors.New("a lock needs an ID")
+	}
+	if err != nil {
+		return nil, c.failed(backend.ErrInvalid, err)
+	}
+	if info.TTL == 0 || b.isOurs() {
+		return record, nil
 	}
 	// A plain server would keep it for ever.
-	_, err := b.holder(ctx, c)
+	_, err = b.holder(ctx, c)
 	if b.isOurs() {
-		return nil
+		err = nil
 	}
-	return err
+	return record, err
 }
 
 // lockOnce makes the request. A refusal by this very call's lock is none.

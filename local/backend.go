@@ -78,7 +78,7 @@ func (b *Backend) stat(ctx context.Context, workspace string) (rev backend.Revis
 }
 
 // Write implements [backend.Backend]. An error that matches ErrUnknown says that
-// the new state is in the journal, from where it will get into the state file.
+// the state file is as it was, or holds the new state, or will, out of the journal.
 func (b *Backend) Write(ctx context.Context, workspace string, data []byte, cond backend.Condition) (backend.Revision, error) {
 	rev, err := b.write(ctx, workspace, data, cond)
 	return rev, b.fail("write", workspace, err)

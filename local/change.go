@@ -162,7 +162,7 @@ func (c change) put(ctx context.Context, old image, data []byte, sum digest) err
 	// From here on the write has happened, whatever comes.
 	if err := c.overwrite(data); err != nil {
 		return &backend.Error{Kind: backend.ErrUnknown, Err: fmt.Errorf(
-			"the new state is kept in %s, and the next lock or write puts it into the state file, which is half written: %w", c.journal, err)}
+			"the new state is in %s; where the state file is half written, the next lock or write completes it from there: %w", c.journal, err)}
 	}
 	at("state written")
 	there, err := isAt(c.file, c.state)

@@ -6,12 +6,12 @@ import (
 	"path/filepath"
 
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/limit"
 )
 
 const (
 	defaultPath         = "terraform.tfstate"
 	defaultWorkspaceDir = "terraform.tfstate.d"
-	defaultMaxSize      = 1 << 30
 	workspaceFile       = "terraform.tfstate" // in the directory of a workspace, whatever Path says
 )
 
@@ -50,7 +50,7 @@ func invalid(err error) error {
 
 // New returns a backend for the files that c names. It touches none of them.
 func New(_ context.Context, c Config) (*Backend, error) {
-	b := &Backend{backup: !c.NoBackup, maxSize: c.MaxSize, held: map[string]*held{}}
+	b := &Backend{backup: !c.NoBackup, maxSize: limit.Of(c.MaxSize), held: map[string]*held{}}
 	for _, p := range []struct {
 		to                   *string
 		configured, default_ string
@@ -67,9 +67,6 @@ func New(_ context.Context, c Config) (*Backend, error) {
 			return nil, invalid(err)
 		}
 		*p.to = abs
-	}
-	if b.maxSize <= 0 {
-		b.maxSize = defaultMaxSize
 	}
 	return b, nil
 }

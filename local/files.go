@@ -173,13 +173,31 @@ func (p files) openOrCreate(path string) (*os.File, error) {
 // resemble gives f, a new file, the mode, and the owner of another file, as far as this
 // process may.
 func resemble(f *os.File, another fs.FileInfo, mode fs.FileMode) error {
-	if !giveTo(f, another) {
-		mode &^= 0o070 // which was for another group
-	}
-	if mode == newFile {
+	if mode = give(f, another, mode); mode == newFile {
 		return nil
 	}
 	return f.Chmod(mode)
+}
+
+// follows gives the journal the mode of the state, where that was changed since, as far
+// as this process may.
+func (p files) follows(journal *os.File) {
+	state, err := os.Stat(p.state)
+	if err != nil {
+		return
+	}
+	if had, err := journal.Stat(); err == nil && had.Mode().Perm() != state.Mode().Perm() {
+		_ = journal.Chmod(give(journal, state, state.Mode().Perm()))
+	}
+}
+
+// give makes f belong to whom another file does, and returns mode without what it would
+// then give to another group.
+func give(f *os.File, another fs.FileInfo, mode fs.FileMode) fs.FileMode {
+	if !giveTo(f, another) {
+		mode &^= 0o070
+	}
+	return mode
 }
 
 // makeDir makes a directory, and those above it, so that they survive a crash.

@@ -32,6 +32,7 @@ func takeGuard(ctx context.Context, paths files) (*os.File, error) {
 			dropGuard(f)
 			return nil, err
 		}
+		paths.follows(f)
 		return f, nil
 	})
 }

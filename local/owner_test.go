@@ -23,8 +23,8 @@ func TestExistingOwner(t *testing.T) {
 		had  bool // a backup
 		want map[string][3]int
 	}{
-		"state":            {false, map[string][3]int{"": owned(theirs, 0o640), ".backup": owned(theirs, 0o600), "journal": owned(theirs, 0o640)}},
-		"state and backup": {true, map[string][3]int{"": owned(theirs, 0o640), ".backup": owned(backups, 0o664), "journal": owned(theirs, 0o640)}},
+		"state":            {false, map[string][3]int{"": owned(theirs, 0o640), ".backup": owned(theirs, 0o600), "journal": owned(theirs, 0o640), "record": owned(theirs, 0o600)}},
+		"state and backup": {true, map[string][3]int{"": owned(theirs, 0o640), ".backup": owned(backups, 0o664), "journal": owned(theirs, 0o640), "record": owned(theirs, 0o600)}},
 	} {
 		config := place(t)
 		set := func(path string, uid int, mode os.FileMode) {
@@ -40,9 +40,12 @@ func TestExistingOwner(t *testing.T) {
 		if test.had {
 			set(config.Path+".backup", backups, 0o664)
 		}
-		write(t, open(t, config), []byte("ours"))
+		b := open(t, config)
+		put(t, infoOf(config), []byte("a dead run of ours left this"))
+		write(t, b, []byte("ours"))
+		take(t, b)
 		got := map[string][3]int{}
-		for file, path := range map[string]string{"": config.Path, ".backup": config.Path + ".backup", "journal": journalOf(config)} {
+		for file, path := range map[string]string{"": config.Path, ".backup": config.Path + ".backup", "journal": journalOf(config), "record": infoOf(config)} {
 			info, err := os.Stat(path)
 			if err != nil {
 				t.Fatal(err)

@@ -35,7 +35,7 @@ func (p process) String() string {
 
 // record writes the lock record. It need not survive a crash: nor does the lock.
 func (h *held) record() error {
-	record, err := json.Marshal(h.info)
+	record, err := h.info.Record()
 	if err != nil {
 		return fmt.Errorf("%w: %w", backend.ErrInvalid, err)
 	}
@@ -44,7 +44,16 @@ func (h *held) record() error {
 	if len(record) > lock.MaxInfo {
 		return fmt.Errorf("%w: a lock record of %d bytes, at most %d are read", backend.ErrInvalid, len(record), lock.MaxInfo)
 	}
-	return os.WriteFile(h.files.info, record, newFile)
+	// What a dead run left may be another user's, who need not let us write to it.
+	_ = os.Remove(h.files.info)
+	f, err := os.OpenFile(h.files.info, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, newFile)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	giveTo(f, h.id)
+	_, err = f.Write(record)
+	return err
 }
 
 // A holder is who holds a lock.

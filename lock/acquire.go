@@ -83,8 +83,11 @@ func Acquire(ctx context.Context, l Locker, workspace string, info Info, opts Op
 	}
 	stored, err := a.take(ctx)
 	var held *HeldError
-	if errors.As(err, &held) && opts.Timeout > 0 {
+	switch {
+	case errors.As(err, &held) && opts.Timeout > 0:
 		stored, err = a.wait(ctx, held)
+	case held != nil && a.late(ctx, held.Holder): // its request was delivered twice
+		stored, err = a.take(ctx)
 	}
 	if err != nil {
 		return nil, err

@@ -144,6 +144,19 @@ func TestAcquireRemembersEachDoubt(t *testing.T) {
 	})
 }
 
+// The request of the one attempt is delivered twice, and the second is refused.
+func TestAcquireIsRefusedByItsOnlyAttempt(t *testing.T) {
+	s := newScript()
+	s.lock = func(_ context.Context, info lock.Info) (lock.Info, error) {
+		s.set(func() { s.lock = nil })
+		return lock.Info{}, &lock.HeldError{Workspace: ws, Holder: mustLock(t, s.Backend, info)}
+	}
+	mustRelease(t, mustAcquire(t, s, lock.Options{}))
+	if _, err := s.Backend.Holder(t.Context(), ws); !errors.Is(err, lock.ErrNotHeld) {
+		t.Errorf("a lock was left: %v", err)
+	}
+}
+
 // A Locker that cannot show a holder still names it in a refusal: here our own late
 // attempt, under an ID of the service's.
 func TestAcquireIsRefusedByItself(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Version is what NewInfo writes into Info.Version.
@@ -129,6 +130,23 @@ func (i Info) MarshalJSON() ([]byte, error) {
 		w.Ref, _ = json.Marshal(i.Ref) // a string never fails
 	}
 	return json.Marshal(w)
+}
+
+// Record returns i as it is stored: its JSON, if ParseInfo reads the same lock from that.
+// If not, the lock could not be released by its ID; so the error says what is wrong.
+func (i Info) Record() ([]byte, error) {
+	record, err := i.MarshalJSON()
+	switch {
+	case err != nil:
+		return nil, err
+	case i.ID == "":
+		return nil, errors.New("a lock needs an ID")
+	case !utf8.ValidString(i.ID + i.Ref):
+		return nil, errors.New("the ID of a lock is text in UTF-8")
+	case len(record) > MaxInfo:
+		return nil, fmt.Errorf("the lock's record has %d bytes, at most %d are read", len(record), MaxInfo)
+	}
+	return record, nil
 }
 
 // UnmarshalJSON implements [json.Unmarshaler]. It ignores unknown names, as

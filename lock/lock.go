@@ -57,6 +57,8 @@ type Locker interface {
 	// If the lock may have been taken and that could not be settled, the error is
 	// an *UnknownError; Unlock with its ID clears whatever is there.
 	//
+	// An info whose lock could not be released by its ID is refused: see [Info.Record].
+	//
 	// info.TTL above zero asks for a lock that expires. A locker that has no such
 	// locks, or not in that range, returns errors.ErrUnsupported; it never clamps.
 	Lock(ctx context.Context, workspace string, info Info) (Info, error)

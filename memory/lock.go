@@ -3,7 +3,6 @@ package memory
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -32,8 +31,8 @@ func (b *Backend) Lock(ctx context.Context, workspace string, info lock.Info) (l
 		return lock.Info{}, &lock.HeldError{Workspace: workspace, Holder: holder}
 	}
 	info.Path = "memory/" + workspace
-	record, err := json.Marshal(info)
-	if err != nil || info.ID == "" {
+	record, err := info.Record()
+	if err != nil {
 		return lock.Info{}, &backend.Error{Op: "lock", Backend: "memory", Workspace: workspace, Kind: backend.ErrInvalid, Err: err}
 	}
 	b.store.setLock(workspace, record)

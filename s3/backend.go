@@ -29,7 +29,7 @@ var (
 
 // Backend keeps states in a bucket, one object each. Open it with [New].
 type Backend struct {
-	config   Config
+	config   *Config // behind a pointer, so that printing the Backend shows no Secret
 	s3       *s3.Client
 	dynamodb *dynamodb.Client // nil unless a table is configured
 	endpoint endpoint

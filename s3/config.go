@@ -157,7 +157,7 @@ func New(ctx context.Context, config Config) (*Backend, error) {
 	if err != nil {
 		return nil, &backend.Error{Op: "open", Backend: "s3 " + config.Bucket + "/" + config.Key, Kind: config.kindOf(ctx, err), Err: err}
 	}
-	b.config, b.s3 = config, config.Client
+	b.config, b.s3 = &config, config.Client
 	if config.DynamoDBTable != "" {
 		b.dynamodb = config.DynamoDB
 	}

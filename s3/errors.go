@@ -45,7 +45,7 @@ func (b *Backend) onTable(action string) string {
 // readError translates the vendor's error of a request that changes nothing.
 // permission is what it takes.
 func (b *Backend) readError(ctx context.Context, c call, permission string, err error) error {
-	kind, hint := translate(ctx, err, permission, b.config)
+	kind, hint := translate(ctx, err, permission, *b.config)
 	if kind == backend.ErrUnknown {
 		if kind = backend.ErrTransient; ctx.Err() != nil {
 			kind = ctx.Err()
@@ -56,7 +56,7 @@ func (b *Backend) readError(ctx context.Context, c call, permission string, err 
 
 // changeError translates the vendor's error of a request that may change something.
 func (b *Backend) changeError(ctx context.Context, c call, permission string, err error) error {
-	kind, hint := translate(ctx, err, permission, b.config)
+	kind, hint := translate(ctx, err, permission, *b.config)
 	if kind == backend.ErrNotExist { // NoSuchKey: If-Match on an object that is gone
 		kind = backend.ErrConflict
 	}

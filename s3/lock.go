@@ -2,7 +2,6 @@ package s3
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -80,17 +79,12 @@ func (b *Backend) Lock(ctx context.Context, workspace string, info lock.Info) (l
 
 // checkLock refuses what cannot be stored.
 func (b *Backend) checkLock(c call, info lock.Info) error {
-	record, err := json.Marshal(info)
-	if info.TTL > 0 {
-		record = renewed(record) // it has to fit then, too
-	}
+	record, err := info.Record()
 	switch {
 	case err != nil:
 		return c.failed(backend.ErrInvalid, err)
-	case info.ID == "":
-		return c.failed(backend.ErrInvalid, errors.New("a lock needs an ID"))
-	case len(record) > lock.MaxInfo:
-		return c.failed(backend.ErrInvalid, fmt.Errorf("a lock record has at most %d bytes", lock.MaxInfo))
+	case info.TTL != 0 && len(renewed(record)) > lock.MaxInfo:
+		return c.failed(backend.ErrInvalid, errors.New("the lock's record is too long to be renewed"))
 	case info.TTL != 0 && b.dynamodb != nil:
 		return c.failed(errors.ErrUnsupported, errors.New("a lock in DynamoDB cannot expire"))
 	}

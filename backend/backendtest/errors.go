@@ -3,6 +3,7 @@ package backendtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -60,10 +61,10 @@ var errorShapes = table{
 	},
 	{
 		Name:     "no secrets",
-		Sentence: "No error text, and no lock record, holds a credential.",
+		Sentence: "No error text, and no lock record, holds a credential; printing the Backend shows none.",
 		Check: func(e *env) {
 			e.Need("Canary", e.target.Canary != "")
-			var texts []string
+			texts := []string{fmt.Sprintf("%v %+v %#v", e.a, e.a, e.a)}
 			for _, f := range e.failures() {
 				texts = append(texts, chain(f.err)...)
 			}

@@ -114,22 +114,17 @@ var fences = table{
 	},
 }
 
-func isHeld(err error) bool {
-	var held *lock.HeldError
-	return errors.As(err, &held)
-}
-
 func isNotHeld(err error) bool { return errors.Is(err, lock.ErrNotHeld) }
 
 // fenced has a creation, and then all else, refused while another holds the lock.
 func (e *env) fenced(id string) {
 	e.Helper()
 	theirs := e.lock(e.b)
-	e.noCreation(id, isHeld)
+	e.noCreation(id, isExactlyHeld)
 	e.unlock(e.b, theirs.ID)
 	rev := e.create("one")
 	e.lock(e.b)
-	e.refused(rev, id, isHeld)
+	e.refused(rev, id, isExactlyHeld)
 }
 
 // noCreation creates a state with a lock ID that does not hold, where there is none, and

@@ -29,6 +29,7 @@ type broken struct {
 	service
 	store, beside *memory.Backend // behind the wire; and another configuration's
 	t             testing.TB
+	key           string // only printed
 
 	read   func(ctx context.Context, ws string) (backend.State, error)
 	stat   func(ctx context.Context, ws string) (backend.Revision, error)
@@ -65,7 +66,7 @@ func target(mutate func(*broken)) Target {
 		open := func(wire func(service) service) func(testing.TB) backend.Backend {
 			return func(t testing.TB) backend.Backend {
 				s := wire(store.Client())
-				b := &broken{s, store, beside, t, s.Read, s.Stat, s.Write, s.Delete, s.List, s.Lock, s.Close}
+				b := &broken{s, store, beside, t, "", s.Read, s.Stat, s.Write, s.Delete, s.List, s.Lock, s.Close}
 				mutate(b)
 				return b
 			}

@@ -47,8 +47,19 @@ var lockers = []mutant{
 		func(b *broken) {
 			b.write = func(ctx context.Context, ws string, data []byte, cond backend.Condition) (backend.Revision, error) {
 				rev, err := b.service.Write(ctx, ws, data, cond)
-				if isHeld(err) {
+				if isExactlyHeld(err) {
 					err = &backend.Error{Op: "write", Workspace: ws, Kind: backend.ErrConflict, Err: err}
+				}
+				return rev, err
+			}
+		}),
+	mutate("held is wrapped by Write", "Write wraps a *HeldError into a *backend.Error of kind ErrTransient.",
+		[]string{"write with a wrong lock ID", "write without lock ID"},
+		func(b *broken) {
+			b.write = func(ctx context.Context, ws string, data []byte, cond backend.Condition) (backend.Revision, error) {
+				rev, err := b.service.Write(ctx, ws, data, cond)
+				if isExactlyHeld(err) {
+					err = &backend.Error{Op: "write", Backend: "memory", Workspace: ws, Kind: backend.ErrTransient, Err: err}
 				}
 				return rev, err
 			}

@@ -173,6 +173,9 @@ var readers = []mutant{
 				return st, err
 			}
 		}),
+	mutate("secret in a field", "Printing a Backend shows the key that it keeps.",
+		[]string{"no secrets"},
+		func(b *broken) { b.key = canary }),
 	mutate("revision of the bytes before", "Read returns the new revision with the old bytes.",
 		[]string{"write and read", "linearizable"},
 		func(b *broken) {

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"iter"
@@ -17,10 +16,8 @@ import (
 	"github.com/statelatch/statelatch/lock"
 )
 
-var (
-	_ backend.Backend = (*store)(nil)
-	_ lock.Locker     = (*store)(nil)
-)
+var _ backend.Backend = (*store)(nil)
+var _ lock.Locker = (*store)(nil)
 
 // Config says where the store is. A Mux fills it in from kv://HOST/PREFIX, too.
 type Config struct {
@@ -30,8 +27,11 @@ type Config struct {
 
 // Driver opens such backends: type "kv".
 var Driver = backend.NewDriver(func(_ context.Context, c Config) (backend.Backend, error) {
-	return &store{"http://" + c.Host + "/" + c.Prefix, http.Client{Transport: &http.Transport{}}}, nil
+	return &store{"http://" + c.Host + "/" + c.Prefix, http.Client{Transport: &http.Transport{}, CheckRedirect: stay}}, nil
 }, "kv")
+
+// A redirected PUT would become a GET, and its page a success.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // A store keeps states at url/states/NAME and locks at url/locks/NAME.
 type store struct {
@@ -73,7 +73,7 @@ func (s *store) List(ctx context.Context) iter.Seq2[string, error] {
 func (s *store) Close() error { s.client.CloseIdleConnections(); return nil }
 
 func (s *store) Lock(ctx context.Context, workspace string, info lock.Info) (lock.Info, error) {
-	record, err := json.Marshal(info)
+	record, err := info.Record()
 	if err != nil || info.TTL != 0 {
 		return lock.Info{}, failure("lock", workspace, errors.ErrUnsupported, err)
 	}

@@ -3,6 +3,7 @@ package locktest
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/statelatch/statelatch/internal/clause"
@@ -61,6 +62,27 @@ var holding = table{
 			asked.ID, asked.Ref, asked.Path = stored.ID, stored.Ref, stored.Path // the service's to choose
 			e.same("Lock returned", stored, asked)
 			e.Must("Unlock with the returned ID", e.a.Unlock(e.Ctx, e.ws, stored.ID))
+		},
+	},
+	{
+		Name:     "what cannot be stored",
+		Sentence: "An info whose lock could not be released by its ID is refused.",
+		Check: func(e *env) {
+			for _, change := range []func(*lock.Info){
+				func(i *lock.Info) { i.ID = "" },
+				func(i *lock.Info) { i.ID = "\xff" },
+				func(i *lock.Info) { i.Info = strings.Repeat("x", lock.MaxInfo) },
+				func(i *lock.Info) { i.TTL = -time.Second },
+			} {
+				info := e.info()
+				change(&info)
+				stored, err := e.a.Lock(e.Ctx, e.ws, info)
+				if err == nil {
+					e.Must("Unlock with the returned ID", e.a.Unlock(e.Ctx, e.ws, stored.ID))
+				}
+				_, err = e.b.Holder(e.Ctx, e.ws)
+				e.Is("Holder after that", err, lock.ErrNotHeld)
+			}
 		},
 	},
 	{

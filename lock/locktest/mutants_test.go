@@ -56,6 +56,18 @@ var lockers = []mutant{
 				return in, err
 			}
 		}),
+	mutate("endless record", "Lock stores a record that is longer than what is read of one.",
+		[]string{"what cannot be stored"},
+		func(b *broken) {
+			b.lock = func(ctx context.Context, ws string, in info) (info, error) {
+				record, _ := json.Marshal(in)
+				if len(record) <= lock.MaxInfo {
+					return b.service.Lock(ctx, ws, in)
+				}
+				b.store.SetLockRecord(ws, record)
+				return in, nil
+			}
+		}),
 	mutate("same-ID lock succeeds twice", "Lock takes a lock with the ID that it was given for its own.",
 		[]string{"same info", "one winner of the same info"},
 		func(b *broken) {

@@ -3,6 +3,7 @@ package faulty
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
 
 	"github.com/statelatch/statelatch/backend"
@@ -49,7 +50,11 @@ func (l locker) Lock(ctx context.Context, workspace string, info lock.Info) (loc
 	}
 	stored, err := l.inner.Lock(ctx, workspace, info)
 	if cause := c.end(ctx); cause != nil {
-		return lock.Info{}, &lock.UnknownError{Workspace: workspace, ID: cmp.Or(stored.ID, info.ID), Err: cause}
+		id := cmp.Or(stored.ID, info.ID)
+		if unknown, ok := errors.AsType[*lock.UnknownError](err); ok {
+			id = unknown.ID // which the service imposes
+		}
+		return lock.Info{}, &lock.UnknownError{Workspace: workspace, ID: id, Err: cause}
 	}
 	return stored, err
 }

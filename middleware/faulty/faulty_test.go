@@ -71,6 +71,22 @@ func TestLoseRefusal(t *testing.T) {
 	}
 }
 
+// A service that imposes its IDs may not know what became of a lock, either.
+func TestLoseDoubt(t *testing.T) {
+	f := faulty.Wrap(backend.WithLocker(memory.New(), doubtful{memory.New()}))
+	f.LoseReply(faulty.Lock, 1)
+	_, err := must[lock.Locker](f).Lock(t.Context(), ws, lock.NewInfo("test"))
+	if unknown, ok := errors.AsType[*lock.UnknownError](err); !ok || unknown.ID != "imposed" {
+		t.Error(err)
+	}
+}
+
+type doubtful struct{ lock.Locker }
+
+func (doubtful) Lock(_ context.Context, workspace string, _ lock.Info) (lock.Info, error) {
+	return lock.Info{}, &lock.UnknownError{Workspace: workspace, ID: "imposed", Err: lock.ErrTransient}
+}
+
 func TestLoseReplyOfList(t *testing.T) {
 	f := faulty.Wrap(&probe{})
 	f.LoseReply(faulty.List, 1)
