@@ -373,7 +373,7 @@ func TestLongRecord(t *testing.T) {
 	}
 	info.Info = strings.Repeat("x", lock.MaxInfo-len(record)+1)
 	_, err = b.Lock(t.Context(), ws, info)
-	check(t, "Lock", err, backend.ErrInvalid, "at most 65536 bytes")
+	check(t, "Lock", err, backend.ErrInvalid, "at most 65536 are read")
 	if n.sessions(t) > 0 {
 		t.Error("the attempt left its session")
 	}

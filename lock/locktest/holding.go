@@ -80,8 +80,9 @@ var holding = table{
 				if err == nil {
 					e.Must("Unlock with the returned ID", e.a.Unlock(e.Ctx, e.ws, stored.ID))
 				}
-				_, err = e.b.Holder(e.Ctx, e.ws)
-				e.Is("Holder after that", err, lock.ErrNotHeld)
+				stored, err = e.b.Lock(e.Ctx, e.ws, e.info())
+				e.Must("Lock after that", err)
+				e.Must("Unlock", e.b.Unlock(e.Ctx, e.ws, stored.ID))
 			}
 		},
 	},
