@@ -165,12 +165,11 @@ func translate(err error) (kind error, hint string) {
 	var reply *azcore.ResponseError
 	var login *loginError
 	var certificate *tls.CertificateVerificationError
-	var op *net.OpError
-	dialed := errors.As(err, &op) && op.Op == "dial"
+	unconnected := settle.Unconnected(err)
 	switch {
 	case errors.Is(err, errForeign):
 		return errForeign, foreign
-	case errors.As(err, &login) && dialed:
+	case errors.As(err, &login) && unconnected:
 		return backend.ErrTransient, ""
 	case errors.As(err, &login) && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
 		return nil, ""
@@ -180,7 +179,7 @@ func translate(err error) (kind error, hint string) {
 		return status(reply)
 	case errors.As(err, &certificate):
 		return backend.ErrInvalid, "the endpoint's certificate is not trusted"
-	case dialed:
+	case unconnected:
 		return backend.ErrTransient, "the endpoint cannot be reached; it comes from the settings storage_account_name, environment, metadata_host and blob_endpoint"
 	}
 	return backend.ErrUnknown, ""

@@ -43,7 +43,7 @@ func run(t *testing.T, mode []string, hcl string, client *api.Client) *ownAgent 
 		t.Fatal(err)
 	}
 	a := &ownAgent{t: t, program: program, client: client}
-	a.args = append([]string{"agent", "-bind", "127.0.0.1", "-client", "127.0.0.1", "-serf-lan-port", port(t), "-server-port", port(t),
+	a.args = append([]string{"agent", "-bind", "127.0.0.1", "-client", "127.0.0.1", "-serf-lan-port", testservice.Port(t), "-server-port", testservice.Port(t),
 		"-serf-wan-port", "-1", "-grpc-port", "-1", "-grpc-tls-port", "-1", "-dns-port", "-1", "-hcl", hcl, "-log-level", "warn"}, mode...)
 	a.start()
 	t.Cleanup(a.stop)
@@ -65,7 +65,7 @@ func (a *ownAgent) start() {
 	if err := a.cmd.Start(); err != nil {
 		a.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		nodes, _, err := a.client.Health().Service("consul", "", true, nil)
 		if err == nil && len(nodes) > 0 {
 			return
@@ -83,22 +83,10 @@ func (a *ownAgent) stop() {
 	a.cmd.Wait()
 }
 
-// port returns a port that is free now.
-func port(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 // States, locks and revisions outlive a crash of the server; a waiter waits on.
 func TestServerRestart(t *testing.T) {
 	t.Parallel()
-	address := net.JoinHostPort("127.0.0.1", port(t))
+	address := net.JoinHostPort("127.0.0.1", testservice.Port(t))
 	n := at(t, "http://"+address, "")
 	_, httpPort, _ := net.SplitHostPort(address)
 	server := run(t, []string{"-server", "-bootstrap-expect", "1", "-data-dir", t.TempDir(), "-http-port", httpPort},
@@ -109,7 +97,7 @@ func TestServerRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := lock.Acquire(t.Context(), b, ws, lock.NewInfo("test"), lock.Options{})
+	kept, err := lock.Acquire(t.Context(), b, ws, lock.NewInfo("test"), lock.Options{TTL: time.Minute}) // longer than a restart
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +177,7 @@ func TestTLSAndUnixSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(socketDir)
-	socket, tls := "unix://"+filepath.Join(socketDir, "http"), port(t)
+	socket, tls := "unix://"+filepath.Join(socketDir, "http"), testservice.Port(t)
 	n := at(t, socket, "")
 	run(t, []string{"-dev"}, fmt.Sprintf(`
 		addresses { http = %q, https = "127.0.0.1" }

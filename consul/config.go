@@ -75,6 +75,9 @@ func (c Config) check() error {
 	if c.Scheme != "" && c.Scheme != "http" && c.Scheme != "https" {
 		add("scheme", "it is http or https")
 	}
+	if at := c.vendors().Address; c.Client == nil && strings.Contains(at, "@") && !strings.HasPrefix(at, "unix://") {
+		add("address", "it holds no user and password: http_auth does") // and errors would show them
+	}
 	if tls := c.vendors().TLSConfig; c.Client == nil && (tls.CertFile == "") != (tls.KeyFile == "") { // either may be from a variable
 		add("cert_file", "it and key_file go together")
 	}

@@ -230,6 +230,7 @@ func TestInvalidSettings(t *testing.T) {
 		"empty part":    {backend.Settings{"path": "a//b"}, []string{`"path"`}},
 		"dots":          {backend.Settings{"path": "a/../b"}, []string{`"path"`}},
 		"two mistakes":  {backend.Settings{"path": "p", "scheme": "ftp", "cert_file": "c", "access_token": "secret", "http_auth": "secret"}, []string{`"scheme"`, `"cert_file"`}},
+		"user":          {backend.Settings{"path": "p", "address": "http://user:secret@host:8500"}, []string{`"address"`, "http_auth"}},
 		"size":          {backend.Settings{"path": "p", "max_size": -1}, []string{`"max_size"`}},
 		"unknown":       {backend.Settings{"path": "p", "acces_token": "secret"}, []string{`"access_token"`}},
 		"type":          {backend.Settings{"path": "p", "gzip": "secret"}, []string{`"gzip"`, "true or false"}},

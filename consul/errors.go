@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/settle"
 )
 
 // failed is the error of a call.
@@ -102,12 +102,11 @@ func (c call) translate(err error) (kind error, hint string) {
 		code = status.Code
 	}
 	has := func(part string) bool { return strings.Contains(text, part) }
-	var op *net.OpError
 	var untrusted *tls.CertificateVerificationError
 	switch {
 	case errors.Is(err, errRedirected):
 		return backend.ErrInvalid, "whoever answers at this address is no Consul agent"
-	case errors.As(err, &op) && op.Op == "dial":
+	case settle.Unconnected(err):
 		return backend.ErrTransient, "the agent cannot be reached; is it running at that address?"
 	case errors.As(err, &untrusted):
 		return backend.ErrInvalid, "the agent's certificate is not trusted; see ca_file"

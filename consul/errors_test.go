@@ -154,15 +154,13 @@ func check(t *testing.T, doing string, err, want error, says string) {
 func TestNoAgent(t *testing.T) {
 	page := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(page.Close)
-	closed := httptest.NewServer(http.NotFoundHandler())
-	closed.Close()
 	for name, test := range map[string]struct {
 		address string
 		want    error
 		says    string
 	}{
 		"another server": {page.URL, backend.ErrInvalid, "no Consul agent"},
-		"nobody":         {closed.URL, backend.ErrTransient, "cannot be reached"},
+		"nobody":         {"http://127.0.0.1:1", backend.ErrTransient, "cannot be reached"},
 		"no socket":      {"unix://" + t.TempDir() + "/none", backend.ErrTransient, "cannot be reached"},
 	} {
 		t.Run(name, func(t *testing.T) {

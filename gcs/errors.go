@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -85,7 +84,6 @@ func translate(err error, permission string, config Config) (kind error, hint st
 	var refused *auth.Error // of a client that New was given
 	var token *credentialsError
 	var certificate *tls.CertificateVerificationError
-	var op *net.OpError
 	switch {
 	case errors.Is(err, errForeign), errors.Is(err, errRedirect):
 		return errForeign, ""
@@ -101,7 +99,7 @@ func translate(err error, permission string, config Config) (kind error, hint st
 		return backend.ErrTransient, "no token is to be had at present"
 	case errors.As(err, &token), errors.As(err, &refused):
 		return backend.ErrPermission, "no token is given for the credentials"
-	case errors.As(err, &op) && op.Op == "dial":
+	case settle.Unconnected(err):
 		return backend.ErrTransient, "the endpoint cannot be reached"
 	}
 	return backend.ErrUnknown, ""

@@ -149,7 +149,7 @@ func TestUnreachable(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		transport := &counting{of: 2, then: func() { time.AfterFunc(50*time.Millisecond, cancel) }} // the pause is twice that, at least
-		client, err := storage.NewClient(ctx, option.WithEndpoint(p.URL()+"/storage/v1/"), option.WithHTTPClient(&http.Client{Transport: transport}))
+		client, err := storage.NewClient(ctx, option.WithEndpoint("http://127.0.0.1:1/storage/v1/"), option.WithHTTPClient(&http.Client{Transport: transport}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +196,7 @@ func TestThrottled(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			<-asked.Reached()
-			time.Sleep(time.Second) // the pause is a minute: by now it has begun
+			time.Sleep(5 * time.Second) // the pause is a minute: by now it has begun
 			cancel()
 		}()
 		if err := m.call(ctx, c); !errors.Is(err, context.Canceled) || !errors.Is(err, backend.ErrTransient) || errors.Is(err, backend.ErrUnknown) {

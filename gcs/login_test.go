@@ -56,8 +56,6 @@ func TestNoToken(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(noTokens))
 	defer server.Close()
-	closed := httptest.NewServer(nil)
-	closed.Close()
 	subject := write(t, t.TempDir(), "subject", "subject-token")
 	n := fakegcs.open(t)
 	for name, test := range map[string]struct {
@@ -68,7 +66,7 @@ func TestNoToken(t *testing.T) {
 		"service account, 502":         {serviceAccount(t, server.URL+"/502"), backend.ErrTransient},
 		"service account, 503":         {serviceAccount(t, server.URL+"/503"), backend.ErrTransient},
 		"service account, cut":         {serviceAccount(t, server.URL+"/cut"), backend.ErrTransient},
-		"service account, unreachable": {serviceAccount(t, closed.URL), backend.ErrTransient},
+		"service account, unreachable": {serviceAccount(t, "http://127.0.0.1:1"), backend.ErrTransient},
 		"federated, 403":               {federated(t, server.URL+"/403", subject), backend.ErrPermission},
 		"federated, 429":               {federated(t, server.URL+"/429", subject), backend.ErrTransient},
 		"federated, cut":               {federated(t, server.URL+"/cut", subject), backend.ErrTransient},

@@ -48,7 +48,8 @@
 //     the lock, and else ErrUnknown; a write with AnyRevision and an unlock are never
 //     made again.
 //   - Whether the lock's ID is compared, at a write or at an unlock, is the server's
-//     affair. Holder and List are errors.ErrUnsupported, and so is a lock with a TTL.
+//     affair. Holder is errors.ErrUnsupported, and so is a lock with a TTL, and List
+//     where the address has {workspace}.
 //
 // The first write of a process costs a read on either kind, unless something was
 // asked before.

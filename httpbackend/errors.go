@@ -55,7 +55,7 @@ func broken(err error) (kind error, hint string) {
 		return backend.ErrInvalid, "the server's certificate is not trusted; set client_ca_certificate_pem"
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return backend.ErrInvalid, "the server does not speak HTTPS there"
-	case errors.As(err, &op) && op.Op == "dial":
+	case settle.Unconnected(err):
 		return backend.ErrTransient, "the server cannot be reached"
 	case errors.As(err, &op) && op.Op == "remote error":
 		return backend.ErrPermission, "the server refused the TLS connection; set client_certificate_pem and client_private_key_pem"

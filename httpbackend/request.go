@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/httpbackend/internal/wire"
 	"github.com/statelatch/statelatch/internal/limit"
 	"github.com/statelatch/statelatch/internal/settle"
@@ -76,8 +77,8 @@ func again[T any](context.Context) (none T, found settle.Found, err error) {
 // refusal is a reply.
 func (b *Backend) send(ctx context.Context, c call, q request) (*reply, error) {
 	r, err := b.newRequest(ctx, q)
-	if err != nil {
-		return nil, c.wireError(ctx, err)
+	if err != nil { // its method is none
+		return nil, c.failed(backend.ErrInvalid, err)
 	}
 	if q.body != nil {
 		p := &payload{data: q.body}

@@ -383,3 +383,21 @@ func TestDataStaysTheCallers(t *testing.T) {
 	}
 	clear(data) // which the race detector looks at
 }
+
+// TestNoMethod: what no request can be made of is a mistake, and in no doubt.
+func TestNoMethod(t *testing.T) {
+	b, err := httpbackend.New(t.Context(), httpbackend.Config{
+		Address: "http://127.0.0.1:1", UpdateMethod: "PO ST", LockAddress: "http://127.0.0.1:1", LockMethod: "LO CK",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	_, errLock := b.Lock(t.Context(), "default", lock.NewInfo("test"))
+	_, errWrite := b.Write(t.Context(), "default", []byte("{}"), backend.Condition{Revision: backend.AnyRevision})
+	for _, err := range []error{errLock, errWrite} {
+		if !errors.Is(err, backend.ErrInvalid) || errors.Is(err, backend.ErrUnknown) {
+			t.Error(err)
+		}
+	}
+}

@@ -162,7 +162,7 @@ func (p files) openOrCreate(path string) (*os.File, error) {
 		return nil, err
 	}
 	if state, missing := os.Stat(p.state); missing == nil {
-		err = resemble(f, state, state.Mode().Perm())
+		err = resemble(f, state, journalMode(state))
 	}
 	if err = errors.Join(err, syncDir(dir)); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -186,10 +186,13 @@ func (p files) follows(journal *os.File) {
 	if err != nil {
 		return
 	}
-	if had, err := journal.Stat(); err == nil && had.Mode().Perm() != state.Mode().Perm() {
-		_ = journal.Chmod(give(journal, state, state.Mode().Perm()))
+	if had, err := journal.Stat(); err == nil && had.Mode().Perm() != journalMode(state) {
+		_ = journal.Chmod(give(journal, state, journalMode(state)))
 	}
 }
+
+// journalMode lets the owner of a state that is read-only now go on when it no longer is.
+func journalMode(state fs.FileInfo) fs.FileMode { return state.Mode().Perm() | newFile }
 
 // give makes f belong to whom another file does, and returns mode without what it would
 // then give to another group.

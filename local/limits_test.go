@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/statelatch/statelatch/backend"
 	"github.com/statelatch/statelatch/lock"
@@ -89,7 +90,11 @@ func mounted(t *testing.T, size int) (dir string) {
 		t.Skipf("declared: this needs a file system of its own, which the system does not let us mount: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_FORCE); err != nil {
+		var err error = unix.EBUSY
+		for end := time.Now().Add(minute); errors.Is(err, unix.EBUSY) && time.Now().Before(end); { // a child has it open until it execs
+			err = unix.Unmount(dir, unix.MNT_FORCE)
+		}
+		if err != nil {
 			t.Error(err)
 		}
 	})

@@ -187,7 +187,7 @@ func increment(ctx context.Context, b *Backend, locked bool) error {
 		return fmt.Appendln(nil, n+1), nil
 	}
 	if locked {
-		_, err := backend.Update(ctx, b, ws, lock.NewInfo("count"), lock.Options{Timeout: minute}, edit)
+		_, err := backend.Update(ctx, b, ws, lock.NewInfo("count"), lock.Options{Timeout: 10 * minute}, edit) // it is not about who waits how long
 		return err
 	}
 	_, err := backend.Update(ctx, unlockable{b}, ws, lock.Info{}, lock.Options{}, edit)

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/statelatch/statelatch/backend"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -58,6 +60,23 @@ func TestExistingOwner(t *testing.T) {
 		}
 		if got := string(raw(t, config.Path+".backup")); got != "state" {
 			t.Errorf("%s: the backup is %q", name, got)
+		}
+	}
+}
+
+// TestJournalFollows: who may read or write a state needs its journal too.
+func TestJournalFollows(t *testing.T) {
+	t.Parallel()
+	config := place(t)
+	b := open(t, config)
+	write(t, b, []byte("one"))
+	for _, mode := range [][2]os.FileMode{{0o644, 0o644}, {0o600, 0o600}, {0o440, 0o640}} { // read-only now, but not for ever
+		if err := os.Chmod(config.Path, mode[0]); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = b.Write(t.Context(), ws, []byte("two"), backend.Condition{Revision: backend.AnyRevision}) // refused, but to root
+		if got := modeOf(t, journalOf(config)); got != mode[1] {
+			t.Errorf("the state has mode %o, the journal %o", mode[0], got)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/statelatch/statelatch/backend"
+	"github.com/statelatch/statelatch/internal/clause"
 	"github.com/statelatch/statelatch/internal/faultproxy"
 	"github.com/statelatch/statelatch/internal/trial"
 	"github.com/statelatch/statelatch/lock"
@@ -106,9 +107,7 @@ func TestCancelled(t *testing.T) {
 					for _, p := range h.wire.proxies() {
 						p.Close()
 					}
-					if err := goleak.Find(before); err != nil {
-						t.Errorf("cancelled at request %d: %v", nth, err)
-					}
+					(&clause.T{TB: t}).NothingLeft(before)
 					if nth == 1 && !cancelled {
 						t.Error("it made no request")
 					}

@@ -10,7 +10,10 @@ import (
 )
 
 // Driver opens Backends of type "s3".
-var Driver = backend.NewDriver(func(ctx context.Context, c Config) (backend.Backend, error) { return New(ctx, c) }, "s3")
+var Driver = backend.NewDriver(func(ctx context.Context, c Config) (backend.Backend, error) {
+	c.NoWorkspaceKeyPrefix = c.WorkspaceKeyPrefix == "" // the default has been filled in, so it was said to be
+	return New(ctx, c)
+}, "s3")
 
 // Config says where the states are and how they are locked. The names of its
 // settings, their variables and their rules are those of Terraform's and OpenTofu's
@@ -21,7 +24,11 @@ type Config struct {
 	Bucket             string `setting:"bucket,required" url:"host"`
 	Key                string `setting:"key,required" url:"path"` // of the default workspace's state; no part of it is . or ..
 	Region             string `setting:"region"`
-	WorkspaceKeyPrefix string `setting:"workspace_key_prefix" default:"env:"` // "" means none
+
+	// WorkspaceKeyPrefix is in front of the keys of the other workspaces, "env:" if not
+	// set; with NoWorkspaceKeyPrefix nothing is, as where the setting is "".
+	WorkspaceKeyPrefix   string `setting:"workspace_key_prefix" default:"env:"`
+	NoWorkspaceKeyPrefix bool
 
 	// Locks; see the package documentation.
 	UseLockfile   bool   `setting:"use_lockfile"`
@@ -151,6 +158,9 @@ type Deprecated struct {
 func New(ctx context.Context, config Config) (*Backend, error) {
 	b := &Backend{taken: map[string]taken{}}
 	err := config.check()
+	if config.WorkspaceKeyPrefix == "" && !config.NoWorkspaceKeyPrefix {
+		config.WorkspaceKeyPrefix = "env:"
+	}
 	if err == nil && config.Client == nil {
 		b.connections, err = config.connect(ctx)
 	}

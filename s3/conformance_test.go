@@ -85,7 +85,7 @@ func (s setup) target(t testing.TB, skips ...backendtest.Skips) backendtest.Targ
 	}
 	return backendtest.Target{
 		New:    s.namespace,
-		TTL:    2 * time.Second,
+		TTL:    6 * time.Second, // a slow machine does no race in less than a third of it
 		Canary: s.objects.start(t).SecretKey,
 		Skips:  all,
 	}

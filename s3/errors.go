@@ -234,8 +234,7 @@ func neverSent(err error) bool {
 	if errors.As(err, &reply) && reply.HTTPStatusCode() > 0 {
 		return false
 	}
-	var op *net.OpError
-	return errors.Is(err, errUnsent) || !toBeSent(err) || errors.As(err, new(proxyRefusal)) || errors.As(err, &op) && slices.Contains([]string{"dial", "proxyconnect", "socks connect"}, op.Op)
+	return errors.Is(err, errUnsent) || !toBeSent(err) || errors.As(err, new(proxyRefusal)) || settle.Unconnected(err)
 }
 
 // toBeSent reports whether a request was ready to be sent.

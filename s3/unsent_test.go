@@ -60,16 +60,8 @@ func TestUnsent(t *testing.T) {
 			url := strings.Replace(r.URL, "http:", "https:", 1)
 			return map[string]any{"endpoints.s3": url, "endpoints.dynamodb": url}
 		}, backend.ErrInvalid, "does not speak HTTPS there; see the settings endpoints"},
-		"proxy down": {func(t *testing.T) map[string]any {
-			server := httptest.NewServer(nil)
-			server.Close()
-			return map[string]any{"https_proxy": server.URL}
-		}, backend.ErrTransient, "cannot be reached"},
-		"SOCKS proxy down": {func(t *testing.T) map[string]any {
-			server := httptest.NewServer(nil)
-			server.Close()
-			return map[string]any{"https_proxy": strings.Replace(server.URL, "http:", "socks5:", 1)}
-		}, backend.ErrTransient, "cannot be reached"},
+		"proxy down":             {func(*testing.T) map[string]any { return map[string]any{"https_proxy": "http://127.0.0.1:1"} }, backend.ErrTransient, "cannot be reached"},
+		"SOCKS proxy down":       {func(*testing.T) map[string]any { return map[string]any{"https_proxy": "socks5://127.0.0.1:1"} }, backend.ErrTransient, "cannot be reached"},
 		"proxy wants a password": {func(t *testing.T) map[string]any { return refusingProxy(t, 407) }, backend.ErrPermission, "407 Proxy Authentication Required"},
 		"proxy forbids":          {func(t *testing.T) map[string]any { return refusingProxy(t, 403) }, backend.ErrPermission, "see the settings http_proxy"},
 		"proxy finds nobody":     {func(t *testing.T) map[string]any { return refusingProxy(t, 502) }, backend.ErrTransient, "the proxy answered 502"},

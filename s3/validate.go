@@ -63,6 +63,8 @@ func (c *Config) checkPlace(p *problems) {
 	switch {
 	case strings.HasPrefix(c.WorkspaceKeyPrefix, "/") || strings.HasSuffix(c.WorkspaceKeyPrefix, "/"):
 		p.add("workspace_key_prefix", "it must not start or end with a slash")
+	case c.WorkspaceKeyPrefix != "" && c.NoWorkspaceKeyPrefix:
+		p.add("workspace_key_prefix", "there is one, and NoWorkspaceKeyPrefix says that there is none")
 	case c.WorkspaceKeyPrefix != "" && !clean(c.WorkspaceKeyPrefix):
 		p.add("workspace_key_prefix", unclean, "team/env")
 	}

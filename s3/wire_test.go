@@ -210,6 +210,38 @@ func TestWorkspaceKeyPrefix(t *testing.T) {
 	}
 }
 
+// TestWorkspaceKeyPrefixOfGo: where they are by a Config that no settings were decoded into.
+func TestWorkspaceKeyPrefixOfGo(t *testing.T) {
+	for _, test := range []struct {
+		config s3.Config
+		want   string
+	}{
+		{s3.Config{}, "GET /b/env:/prod/k"},
+		{s3.Config{WorkspaceKeyPrefix: "team"}, "GET /b/team/prod/k"},
+		{s3.Config{NoWorkspaceKeyPrefix: true}, "GET /b/prod/k"},
+	} {
+		isolate(t)
+		r := record(t)
+		c := test.config
+		c.Bucket, c.Key, c.Region, c.UsePathStyle, c.Endpoints.S3 = "b", "k", "us-east-1", true, r.URL
+		c.AccessKey, c.SecretKey = "a", "s"
+		b, err := s3.New(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Read(t.Context(), "prod"); !errors.Is(err, backend.ErrNotExist) {
+			t.Error(err)
+		}
+		if got := r.order(); !slices.Equal(got, []string{test.want}) {
+			t.Errorf("%+v: %q, want %q", test.config, got, test.want)
+		}
+		b.Close()
+	}
+	if _, err := s3.New(t.Context(), s3.Config{Bucket: "b", Key: "k", Region: "r", WorkspaceKeyPrefix: "team", NoWorkspaceKeyPrefix: true}); !errors.Is(err, backend.ErrInvalid) {
+		t.Errorf("a prefix and none: %v", err)
+	}
+}
+
 // TestAccountLists: opening asks whose credentials these are, if a list is set.
 func TestAccountLists(t *testing.T) {
 	const ours, other = "123456789012", "210987654321"

@@ -46,7 +46,7 @@ var writers = []mutant{
 				if st, _ := b.service.Read(ctx, ws); cond.Revision != backend.AnyRevision && cond.Revision != st.Revision {
 					return "", &backend.Error{Op: "write", Workspace: ws, Kind: backend.ErrConflict}
 				}
-				time.Sleep(time.Millisecond)
+				time.Sleep(20 * time.Millisecond)
 				cond.Revision = backend.AnyRevision
 				return b.service.Write(ctx, ws, data, cond)
 			}
@@ -59,7 +59,7 @@ var writers = []mutant{
 				if err != nil {
 					return "", err
 				}
-				time.Sleep(time.Millisecond)
+				time.Sleep(20 * time.Millisecond)
 				return b.service.Write(ctx, ws, data, backend.Condition{Revision: rev, LockID: cond.LockID})
 			}
 		}),

@@ -42,6 +42,9 @@ type bucket struct {
 
 func newBucket(t *testing.T) *bucket {
 	server := minio.Start(t)
+	for _, name := range []string{"AWS_SESSION_TOKEN", "AWS_PROFILE"} { // the caller's own
+		t.Setenv(name, "")
+	}
 	t.Setenv("AWS_ACCESS_KEY_ID", server.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", server.SecretKey)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -52,7 +52,7 @@ func TestSignalBeforeCommand(t *testing.T) {
 		signal.Stop(got) // returns when all others have got it too
 		return err
 	})
-	r := w.start("lock", "--url", "test:a", "--", "sleep", "2")
+	r := w.start("lock", "--url", "test:a", "--", "sleep", "60")
 	if code := r.wait(t); code != 128+int(syscall.SIGUSR1) {
 		t.Errorf("exit code %d: %s", code, r.err)
 	}

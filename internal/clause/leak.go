@@ -9,7 +9,7 @@ import (
 // linger is how long a goroutine may outlive the call that it belonged to. The
 // server of net/http keeps one for half a second behind a connection that was cut,
 // and a test's proxy is such a server.
-const linger = 2 * time.Second
+const linger = 3 * time.Second
 
 // NothingLeft fails the clause if goroutines are left that were not there before.
 func (t *T) NothingLeft(before goleak.Option) {

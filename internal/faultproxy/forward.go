@@ -15,7 +15,7 @@ import (
 
 // patience is how long is waited for what the other side need not do: a server to
 // answer 100 Continue, and a client to send the rest of a body after the reply.
-const patience = time.Second
+var patience = time.Second
 
 // forward sends r to the server, once, and passes its reply on to w.
 func (x *exchange) forward(w http.ResponseWriter, r *http.Request) {

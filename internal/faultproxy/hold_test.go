@@ -112,7 +112,7 @@ func TestCloseWhileHeld(t *testing.T) {
 			}
 			start := time.Now()
 			p.Close()
-			if took := time.Since(start); took > time.Second {
+			if took := time.Since(start); took > 10*time.Second {
 				t.Errorf("Close took %v", took)
 			}
 			if a := <-answers; a.err == nil {
@@ -134,7 +134,7 @@ func TestDelayClientGone(t *testing.T) {
 		want  int
 	}{
 		{"early", faultproxy.Delay(time.Hour), 0},
-		{"late", faultproxy.Delay(200 * time.Millisecond).Late(), 1},
+		{"late", faultproxy.Delay(2 * time.Second).Late(), 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			up := newStore(t)
@@ -169,7 +169,7 @@ func TestCloseDuringUpload(t *testing.T) {
 	}
 	start := time.Now()
 	p.Close()
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("Close took %v", took)
 	}
 }

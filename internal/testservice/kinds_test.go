@@ -140,7 +140,9 @@ func do(t *testing.T, s *Server, a api, c call) (status int, body string) {
 		req.Header = c.header
 	}
 	a.sign(req, c.body, s)
-	resp, err := (&http.Client{Transport: s.transport()}).Do(req)
+	transport := s.transport()
+	transport.ResponseHeaderTimeout = 0
+	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

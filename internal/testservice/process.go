@@ -7,6 +7,8 @@ import (
 	"net"
 	"os/exec"
 	"runtime"
+	"strconv"
+	"testing"
 	"time"
 )
 
@@ -67,6 +69,17 @@ func (p *process) terminate(grace time.Duration) {
 	case <-time.After(grace):
 		p.kill()
 	}
+}
+
+// Port returns a port that nobody listens on, for a server that the test starts itself.
+func Port(t testing.TB) string {
+	t.Helper()
+	port, hold, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold.Close()
+	return strconv.Itoa(port)
 }
 
 // freePort finds a port on the loopback that nobody listens on. As long as hold is

@@ -49,7 +49,7 @@ type Server struct {
 
 const (
 	attempts     = 3 // whoever took the port meanwhile, will not three times
-	patience     = 30 * time.Second
+	patience     = 2 * time.Minute
 	grace        = 10 * time.Second
 	pollInterval = 20 * time.Millisecond
 )

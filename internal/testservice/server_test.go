@@ -83,7 +83,7 @@ func TestStartFails(t *testing.T) {
 		says     string
 	}{
 		{"exit", 0, true, "exit status 3\nthe log of fake at 127.0.0.1:\\d+ ends:\n(.*\n)+out of luck"},
-		{"busy", 2 * time.Second, false, "not ready after .*503 Service Unavailable"},
+		{"busy", 8 * time.Second, false, "not ready after .*503 Service Unavailable"},
 		{"mute", time.Second, false, "not ready after 1s"},
 	}
 	for _, tt := range tests {

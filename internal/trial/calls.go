@@ -14,7 +14,7 @@ import (
 
 // Prompt is how soon a call has to return when it is cancelled: 100 ms, and more for
 // a machine that has other things to do. What hangs is let go only afterwards.
-const Prompt = 2 * time.Second
+const Prompt = 5 * time.Second
 
 // Cancel makes a call, cancels it when one of the faults is reached, and ends the test
 // unless it then returns within a time. It returns the call's error, and whether the

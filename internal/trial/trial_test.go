@@ -89,7 +89,7 @@ func TestCancel(t *testing.T) {
 			var err error
 			var cancelled bool
 			said, failed := clause.Try(t, time.Minute, func(t testing.TB) {
-				err, cancelled = Cancel(t, 100*time.Millisecond, func(ctx context.Context) error {
+				err, cancelled = Cancel(t, Prompt, func(ctx context.Context) error {
 					if test.stubborn {
 						ctx = context.WithoutCancel(ctx)
 					}

@@ -14,9 +14,9 @@ var expirers = []mutant{
 	mutate("never expires", "A lock with a TTL is stored as one without.",
 		[]string{"expired lock is taken over", "expired lock is not held"},
 		withTTL(func(time.Duration) time.Duration { return 0 })),
-	mutate("expires early", "A lock is stored with a TTL that is a second shorter.",
+	mutate("expires early", "A lock is stored with half its TTL.",
 		[]string{"expired lock is taken over", "expired lock is not held"},
-		withTTL(func(ttl time.Duration) time.Duration { return max(ttl-time.Second, 0) })),
+		withTTL(func(ttl time.Duration) time.Duration { return (ttl / 2).Truncate(time.Second) })),
 	mutate("always expires", "A lock without TTL is stored with one of an hour.",
 		[]string{"no TTL, no expiry"},
 		withTTL(func(ttl time.Duration) time.Duration {

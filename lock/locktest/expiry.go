@@ -124,7 +124,7 @@ var expiry = table{
 		Sentence: "A locker that has no locks that expire, or not in that range, returns errors.ErrUnsupported; it never clamps, and takes no lock then.",
 		Check: func(e *env) {
 			_, renews := lock.As[lock.Renewer](e.a)
-			for _, ttl := range []time.Duration{-time.Second, time.Nanosecond, 2500 * time.Millisecond, time.Second, time.Hour, 30 * 24 * time.Hour} {
+			for _, ttl := range []time.Duration{-time.Second, time.Nanosecond, 2500 * time.Millisecond, 5 * time.Second, time.Hour, 30 * 24 * time.Hour} {
 				info := e.info()
 				info.TTL = ttl
 				stored, err := e.a.Lock(e.Ctx, e.ws, info)

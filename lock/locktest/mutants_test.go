@@ -50,7 +50,7 @@ var lockers = []mutant{
 				if holder, err := b.Holder(ctx, ws); err == nil {
 					return none, &lock.HeldError{Workspace: ws, Holder: holder}
 				}
-				time.Sleep(time.Millisecond)
+				time.Sleep(20 * time.Millisecond)
 				record, err := json.Marshal(in)
 				b.store.SetLockRecord(ws, record)
 				return in, err
@@ -267,7 +267,7 @@ var lockers = []mutant{
 		func(b *broken) {
 			b.lock = func(ctx context.Context, ws string, in info) (info, error) {
 				stored, err := b.service.Lock(ctx, ws, in)
-				time.Sleep(time.Millisecond)
+				time.Sleep(20 * time.Millisecond)
 				if err == nil && ctx.Err() != nil {
 					return none, ctx.Err()
 				}
