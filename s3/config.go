@@ -21,9 +21,9 @@ var Driver = backend.NewDriver(func(ctx context.Context, c Config) (backend.Back
 // Credentials, region, endpoints and the like that are not set come from the places
 // where the AWS SDK looks for them: its variables and the profile.
 type Config struct {
-	Bucket             string `setting:"bucket,required" url:"host"`
-	Key                string `setting:"key,required" url:"path"` // of the default workspace's state; no part of it is . or ..
-	Region             string `setting:"region"`
+	Bucket string `setting:"bucket,required" url:"host"`
+	Key    string `setting:"key,required" url:"path"` // of the default workspace's state; no part of it is . or ..
+	Region string `setting:"region"`
 
 	// WorkspaceKeyPrefix is in front of the keys of the other workspaces, "env:" if not
 	// set; with NoWorkspaceKeyPrefix nothing is, as where the setting is "".
