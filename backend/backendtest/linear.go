@@ -28,18 +28,21 @@ func Seed(t testing.TB) uint64 { return clause.Seed(t) }
 // of one workspace, at work at once; they read, and write and delete what they
 // read last; one call in eight is cut short. seed makes their choices.
 //
+// A creation may take effect twice, if another client deletes what it has made while
+// its reply is lost: nothing tells that from one that was not applied.
+//
 // There may be a state at the start of a round, but no call of an earlier round may
 // still be under way at the service: let open return another workspace each time,
 // or a fresh namespace.
 func Rounds(t testing.TB, seed uint64, n int, open func(round int) (workspace string, backends []backend.Backend)) {
 	t.Helper()
-	play(t, seed, n, 1.0/8, open)
+	play(t, seed, n, 1.0/8, true, open)
 }
 
-func play(t testing.TB, seed uint64, n int, cancelled float64, open func(int) (string, []backend.Backend)) {
+func play(t testing.TB, seed uint64, n int, cancelled float64, remakes bool, open func(int) (string, []backend.Backend)) {
 	t.Helper()
 	for round := 0; round < n && !t.Failed(); round++ {
-		var h History
+		h := History{remakes: remakes}
 		var players []clause.Player
 		workspace, backends := open(round)
 		for i, b := range backends {
@@ -86,7 +89,7 @@ func player(b backend.Backend, workspace string) clause.Player {
 // rounds plays in fresh namespaces: four clients each.
 func (e *env) rounds(n int, cancelled float64) {
 	e.Helper()
-	play(e.TB, clause.Seed(e.TB), n, cancelled, func(int) (string, []backend.Backend) {
+	play(e.TB, clause.Seed(e.TB), n, cancelled, false, func(int) (string, []backend.Backend) {
 		ns := e.target.New(e.TB)
 		backends := make([]backend.Backend, 4)
 		for i := range backends {

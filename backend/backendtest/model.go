@@ -14,7 +14,10 @@ import (
 // A History records calls of Read, Stat, Write and Delete, and checks that they are
 // linearizable. Calls whose outcome is unknown count as taking effect at any later
 // time, or never. The zero History is ready; it may be used by several goroutines.
-type History struct{ log clause.History }
+type History struct {
+	log     clause.History
+	remakes bool // a creation may take effect twice; see Rounds
+}
 
 // Client returns b, recorded as the client of that number.
 func (h *History) Client(b backend.Backend, number int) backend.Backend {
@@ -141,7 +144,10 @@ func (r *recorded) ended(start int64, c call, rev backend.Revision, data string,
 	changes := c.method == "Write" || c.method == "Delete"
 	switch {
 	case err == nil:
-		end("ok", false)
+		if end("ok", false); r.h.remakes && c.method == "Write" && c.rev == "" {
+			rev = "" // of what it had made before, for which no reply stands
+			end("unknown", true)
+		}
 	case errors.Is(err, backend.ErrUnknown):
 		if rev = ""; changes {
 			end("unknown", true)

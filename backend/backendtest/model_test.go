@@ -122,3 +122,41 @@ func TestRoundsNoticeWhatIsDenied(t *testing.T) {
 		t.Errorf("nothing was noticed:\n%s", said)
 	}
 }
+
+// TestRemake: a creation that is made twice, with a deletion in between, is no order of
+// calls unless a reply may have been lost.
+func TestRemake(t *testing.T) {
+	for _, remakes := range []bool{false, true} {
+		said, failed := clause.Try(t, time.Minute, func(t testing.TB) {
+			store := memory.New()
+			h := History{remakes: remakes}
+			cond := backend.Condition{Revision: backend.AnyRevision}
+			_, _ = h.Client(store, 1).Read(t.Context(), "default") // there is none
+			creator := h.Client(&remaking{store, func() error { return h.Client(store, 1).Delete(t.Context(), "default", cond) }}, 0)
+			if _, err := creator.Write(t.Context(), "default", []byte("a"), backend.Condition{}); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = h.Client(store, 1).Read(t.Context(), "default") // there is one again
+			h.Check(t)
+		})
+		if failed == remakes {
+			t.Errorf("with remakes %t it failed: %t: %s", remakes, failed, said)
+		}
+	}
+}
+
+// remaking makes each creation twice, and has something happen in between.
+type remaking struct {
+	*memory.Backend
+	between func() error
+}
+
+func (r *remaking) Write(ctx context.Context, workspace string, data []byte, cond backend.Condition) (backend.Revision, error) {
+	if _, err := r.Backend.Write(ctx, workspace, data, cond); err != nil {
+		return "", err
+	}
+	if err := r.between(); err != nil {
+		return "", err
+	}
+	return r.Backend.Write(ctx, workspace, data, cond)
+}
